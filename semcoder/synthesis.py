@@ -8,10 +8,10 @@ __all__ = ['PURE', 'IMPURE', 'NUMBER_STEPS', 'TEXT_STEPS', 'COLLECTION_STEPS', '
            'describe', 'documented', 'read_seed', 'source_files', 'provenance', 'bare', 'self_contained', 'harvest',
            'read_seeds', 'normal_form', 'split_of', 'distinct', 'Idiom', 'Source', 'Accumulator', 'example_value',
            'Draft', 'fill', 'straight', 'assemble', 'branch', 'countdown', 'comprehension', 'loop', 'write_program',
-           'generate', 'mutate', 'mutate_call', 'inputs', 'draft_problem', 'keeps_promises', 'execute',
+           'generate', 'mutate', 'mutate_call', 'inputs', 'draft_problem', 'keeps_promises', 'is_small', 'execute',
            'trace_executions', 'interleave', 'gather']
 
-# %% ../nbs/04_synthesis.ipynb #65ff6c2b
+# %% ../nbs/04_synthesis.ipynb #66e35752
 import ast
 import builtins
 import copy
@@ -31,8 +31,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from .core import DataError, Execution, Problem, RecipeError, Record, Seed, Trace, digest, expect_error, open_run
-from .sandbox import Job, Limits, Outcome, Sandbox, isolation, literal, same
+from .core import DataError, Execution, Problem, RecipeError, Record, SandboxError, Seed, Trace, digest
+from .sandbox import Job, Limits, Outcome, Sandbox, literal, same
 from .tracing import trace_all
 
 # %% ../nbs/04_synthesis.ipynb #4ea8205f
@@ -60,8 +60,9 @@ def examples(docstring: str, entry_point: str) -> list[tuple[str, str | None]]:
     pairs = [(plain_call(e.source, entry_point), e.want.strip()) for e in found]
     return [(call, plain_literal(want)) for call, want in pairs if call and (not want or plain_literal(want))]
 
-# %% ../nbs/04_synthesis.ipynb #020bdc68
-_SECTION = re.compile(r"(args|arguments|parameters|returns?|raises|yields|examples?|usage|notes?|warnings?|see also|references)(\b.{0,20}:)?$|\.\. |:\w+", re.I)
+# %% ../nbs/04_synthesis.ipynb #25f41a87
+_HEADINGS = "args|arguments|parameters|returns?|raises|yields|examples?|usage|notes?|warnings?|see also|references"
+_SECTION = re.compile(rf"({_HEADINGS})(\b.{{0,20}}:)?$|\.\. |:\w+", re.I)
 
 def describe(docstring: str, longest: int = 400) -> str:
     "The problem statement in a docstring: its first paragraphs, without doctests, sections and markup."
@@ -142,27 +143,30 @@ def _is_pure(node: ast.AST) -> bool:
         if isinstance(n, ast.ImportFrom) and (n.level or n.module not in PURE): return False
     return True
 
-# %% ../nbs/04_synthesis.ipynb #58633556
+# %% ../nbs/04_synthesis.ipynb #c172687c
 class _Bare(ast.NodeTransformer):
-    "Removes annotations and docstrings."
+    "Removes docstrings and the annotations of functions."
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
         return node
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.Assign | None:
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
         self.generic_visit(node)
-        return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else None
+        return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else ast.Pass()
 
-    def visit_FunctionDef(self, node: ast.FunctionDef | ast.ClassDef) -> ast.AST:
-        self.generic_visit(node)
-        if ast.get_docstring(node) is not None: node.body = node.body[1:] or [ast.Pass()]
-        if isinstance(node, ast.FunctionDef): node.returns = None
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        body = node.body if ast.get_docstring(node) is None else node.body[1:] or [ast.Pass()]
+        node.body = [n if isinstance(n, ast.AnnAssign) else self.visit(n) for n in body]
         return node
 
-    visit_ClassDef = visit_FunctionDef
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        if ast.get_docstring(node) is not None: node.body = node.body[1:] or [ast.Pass()]
+        self.generic_visit(node)
+        return node
 
 def bare(node: ast.AST) -> ast.AST:
-    "A copy of a syntax tree without annotations and docstrings."
+    "A copy of a syntax tree without docstrings and function annotations."
     return _Bare().visit(copy.deepcopy(node))
 
 # %% ../nbs/04_synthesis.ipynb #d7f70be3
@@ -221,8 +225,9 @@ def harvest(package: str, max_code: int = 1000) -> list[Seed]:
                 seeds.append(Seed(source, where, licence, documented(code, describe(doc), calls)))
     return seeds
 
-# %% ../nbs/04_synthesis.ipynb #de9550d1
-_FIELDS = {"source": str, "version": str, "licence": str, "path": str, "line": int, "entry_point": str, "description": str, "code": str, "io": list}
+# %% ../nbs/04_synthesis.ipynb #62f21e1f
+_FIELDS = {"source": str, "version": str, "licence": str, "path": str, "line": int, "entry_point": str, "description": str,
+           "code": str, "io": list}
 
 def _row_to_seed(row: Any, where: str) -> Seed | None:
     "A line of a seed file as a Seed; None when no example of it is a plain call."
@@ -235,7 +240,8 @@ def _row_to_seed(row: Any, where: str) -> Seed | None:
     try: tree = bare(ast.parse(row["code"]))
     except (SyntaxError, ValueError): raise DataError(f"{where}: field 'code' is not Python: mend or remove the line") from None
     entry = _definitions(tree).get(row["entry_point"])
-    if not isinstance(entry, ast.FunctionDef): raise DataError(f"{where}: field 'entry_point' names no function of the code: {row['entry_point']!r:.60}")
+    if not isinstance(entry, ast.FunctionDef):
+        raise DataError(f"{where}: field 'entry_point' names no function of the code: {row['entry_point']!r:.60}")
     tree.body = [*(n for n in tree.body if n is not entry), entry]
     calls = [(plain_call(p["call"], entry.name), plain_literal(p["expected"])) for p in row["io"]]
     calls = [(call, value) for call, value in calls if call and value]
@@ -454,15 +460,15 @@ str longest | longest = ''            | longest = max(longest, {e}, key=len)  | 
 str tally   | tally = {}              | tally[{e}] = tally.get({e}, 0) + 1    | a dictionary of how often each comes up
 """)]
 
-# %% ../nbs/04_synthesis.ipynb #e80a3f34
+# %% ../nbs/04_synthesis.ipynb #94d148d3
 NOUNS = {"int": "price score age count width points coins minutes level weight", "small": "rounds steps days rows",
          "str": "word name title label city fruit", "lower": "word text code password",
          "ints": "prices scores ages weights points sizes", "strs": "words names titles labels fruits colors",
          "dict": "stock prices scores basket", "rows": "table grid board"}
 SECOND = {"y": ("int", "bonus fee extra limit"), "z": ("str", "suffix mark ending")}
-SLOTS = {"k": range(1, 10), "m": (2, 3), "n": (2, 3, 4, 5), "h": range(10, 16), "p": (10, 20, 25, 50), "t": (3, 4, 5), "o": (0, 1), "i": (1, 2, 3),
-         "w": (5, 6, 7), "c": "aeolnt", "d": "-_*.", "q": "hkmpr", "s": ("!", "?", "ly", "s", "x"), "u": (" cm", "%", "th", " kg"),
-         "g": ("tea", "jam", "egg", "rice")}
+SLOTS = {"k": range(1, 10), "m": (2, 3), "n": (2, 3, 4, 5), "h": range(10, 16), "p": (10, 20, 25, 50), "t": (3, 4, 5), "o": (0, 1),
+         "i": (1, 2, 3), "w": (5, 6, 7), "c": "aeolnt", "d": "-_*.", "q": "hkmpr", "s": ("!", "?", "ly", "s", "x"),
+         "u": (" cm", "%", "th", " kg"), "g": ("tea", "jam", "egg", "rice")}
 WORDS = "ant apple bean bird cat door eagle fox goat hat ink kite lamp level moon noon otter owl pear rain sun tent tree wolf".split()
 GOODS = ("tea", "jam", "egg", "rice", "milk", "nut")
 
@@ -550,7 +556,7 @@ def assemble(draft: Draft, name: str) -> str:
     head = f"def {name}({', '.join(draft.parameters)}):"
     return "\n".join([*draft.helpers, head, *(f"    {line}" for line in draft.lines)])
 
-# %% ../nbs/04_synthesis.ipynb #855d5a84
+# %% ../nbs/04_synthesis.ipynb #6b062c16
 def branch(draft: Draft) -> tuple[str, str]:
     "A step that depends on a condition, perhaps after a step that does not."
     kind = draft.rng.choice(("int", "int", "str"))
@@ -566,7 +572,8 @@ def branch(draft: Draft) -> tuple[str, str]:
         if other: draft.lines += ["else:", f"    {_assign(x, other.code, x)}"]
         draft.lines.append(f"return {x}")
     first, rest = f", {before.says}; then" if before else "", f", otherwise {other.says}" if other else ""
-    return f"{then.name}_{x}_if_{condition.name}", f"Given the {x}{first}, if it {condition.says}, {then.says}{rest}, and return the result."
+    said = f"Given the {x}{first}, if it {condition.says}, {then.says}{rest}, and return the result."
+    return f"{then.name}_{x}_if_{condition.name}", said
 
 def countdown(draft: Draft) -> tuple[str, str]:
     "A while loop that makes a number smaller, and counts its rounds or returns what is left."
@@ -574,11 +581,13 @@ def countdown(draft: Draft) -> tuple[str, str]:
     by = draft.rng.choice((2, 3, 4, 5))
     line, said = draft.rng.choice(((f"{x} -= {by}", f"subtract {by} from it"), (f"{x} //= 2", "halve it, rounding down")))
     counts = draft.rng.random() < 0.6
-    draft.lines += [*["rounds = 0"] * counts, f"while {x} > {limit}:", f"    {line}", *["    rounds += 1"] * counts, f"return {'rounds' if counts else x}"]
-    told = "how many rounds that takes" if counts else "what is left"
-    return f"{'rounds_of' if counts else 'shrunk'}_{x}", f"While the {x} is above {limit}, {said}, and return {told}."
+    body = [f"while {x} > {limit}:", f"    {line}"]
+    if counts: body = ["rounds = 0", *body, "    rounds += 1"]
+    stem, result, told = ("rounds_of", "rounds", "how many rounds that takes") if counts else ("shrunk", x, "what is left")
+    draft.lines += [*body, f"return {result}"]
+    return f"{stem}_{x}", f"While the {x} is above {limit}, {said}, and return {told}."
 
-# %% ../nbs/04_synthesis.ipynb #fa8da618
+# %% ../nbs/04_synthesis.ipynb #ca8d26f9
 def comprehension(draft: Draft) -> tuple[str, str]:
     "The same step for every item that meets a condition, in one expression."
     source = draft.rng.choice([s for s in SOURCES if s.takes in ("ints", "strs", "lower") and s.tested == s.used])
@@ -589,7 +598,8 @@ def comprehension(draft: Draft) -> tuple[str, str]:
     last = ("sum", "Sum up", f"sum({inner})") if step.gives == "int" else ("join", "Join", f"''.join({inner})")
     verb, said, expression = draft.rng.choice((last, ("list", "List", f"[{inner}]")))
     draft.lines += [f"return {expression}"]
-    return f"{verb}_{condition.name}_{x}", f"{said} the results when you take every {fill(source.says, item=item, x=x)} that {condition.says} and {step.says}."
+    every = f"every {fill(source.says, item=item, x=x)} that {condition.says}"
+    return f"{verb}_{condition.name}_{x}", f"{said} the results when you take {every} and {step.says}."
 
 # %% ../nbs/04_synthesis.ipynb #2ed479c4
 def _helper(draft: Draft, kind: str, item: str) -> Idiom:
@@ -612,10 +622,10 @@ def _element(draft: Draft, shape: str, kind: str, item: str) -> Idiom:
 def _indent(lines: list[str], depth: int = 1) -> list[str]:
     return [" " * 4 * depth + line for line in lines]
 
-# %% ../nbs/04_synthesis.ipynb #52ea491c
+# %% ../nbs/04_synthesis.ipynb #37cf6600
 def loop(draft: Draft, shapes: str, ranks: str = "simple nested") -> tuple[str, str]:
     "A loop of one of the `shapes` over a source of one of the `ranks`; gives a name and a description."
-    shape, source = draft.rng.choice(shapes.split()), draft.rng.choice([s for s in SOURCES if s.rank in ranks])
+    shape, source = draft.rng.choice(shapes.split()), draft.rng.choice([s for s in SOURCES if s.rank in ranks.split()])
     x = draft.parameter(source.takes)
     names = {"x": x, "item": x[:-1]}
     (tested_kind, tested), (kind, item) = fill(source.tested, **names).split(), fill(source.used, **names).split()
@@ -634,10 +644,11 @@ def loop(draft: Draft, shapes: str, ranks: str = "simple nested") -> tuple[str, 
     said = f"For every {fill(source.says, **names)}: {told}; return {result.says}."
     return "_".join(filter(None, [result.name, step.name, *asked, x])), said
 
-# %% ../nbs/04_synthesis.ipynb #1b1f9b1d
+# %% ../nbs/04_synthesis.ipynb #7acbf539
 LEVELS = {
     1: [straight],
-    2: [branch, branch, countdown, comprehension, lambda draft: loop(draft, "map", "simple"), lambda draft: straight(draft, "ints strs dict")],
+    2: [branch, branch, countdown, comprehension, lambda draft: loop(draft, "map", "simple"),
+        lambda draft: straight(draft, "ints strs dict")],
     3: [lambda draft: loop(draft, "filter choose helper")],
 }
 
@@ -704,7 +715,7 @@ def inputs(known: list[str], count: int, rng: Random) -> list[str]:
         calls[mutate_call(rng.choice(known), rng)] = None
     return list(calls)
 
-# %% ../nbs/04_synthesis.ipynb #32310bbe
+# %% ../nbs/04_synthesis.ipynb #030d61e2
 def draft_problem(seed: Seed, split_seed: int, test_share: float) -> tuple[Problem, list[tuple[str, str | None]]]:
     "The problem in a seed, and its example calls with the values they should give."
     code, entry_point, description, known = read_seed(seed.code)
@@ -718,26 +729,37 @@ def keeps_promises(known: list[tuple[str, str | None]], outcomes: dict[str, Outc
         return got.status == "ok" and got.value is not None and same(got.value, literal(ast.literal_eval(value)))
     return all(kept(call, value) for call, value in known if value is not None)
 
+# %% ../nbs/04_synthesis.ipynb #c674b556
+def is_small(run: Execution, max_value: int) -> bool:
+    "Whether call and value have at most `max_value` characters, and the value, if there is one, is a plain literal."
+    texts = [run.call, *([] if run.value is None else [run.value])]
+    return all(len(text) <= max_value for text in texts) and all(map(_is_literal, texts[1:]))
+
 def execute(box: Sandbox, seeds: list[Seed], *, seed: int, test_share: float, calls: int, max_value: int) -> list[Record]:
-    "Seeds -> the seeds themselves, their problems, and an Execution for each call tried."
+    "Seeds -> the seeds themselves, their problems, an Execution a call tried. `SandboxError` when everything crashes."
     drafts = [draft_problem(s, seed, test_share) for s in seeds]
     tried = [inputs([call for call, _ in known], calls, Random(f"{seed} {problem.id}")) for problem, known in drafts]
     jobs = [Job(problem.code, texts) for (problem, _), texts in zip(drafts, tried)]
+    results = list(box.map(jobs))
+    if len(jobs) > 2 and all(outcome.status == "crash" for outcomes in results for outcome in outcomes):
+        raise SandboxError(f"all {len(jobs)} programs of a batch crashed, the first with {results[0][0].error!r}: run semcoder doctor")
     rows: list[Record] = list(seeds)
-    for (problem, known), job, outcomes in zip(drafts, jobs, box.map(jobs)):
+    for (problem, known), job, outcomes in zip(drafts, jobs, results):
         if not keeps_promises(known, dict(zip(job.calls, outcomes))): continue
         runs = [Execution(problem.id, call, o.status, o.value, o.error) for call, o in zip(job.calls, outcomes)]
-        runs = [run for run in runs if max(len(run.call), len(run.value or "")) <= max_value and (run.value is None or _is_literal(run.value))]
+        runs = [run for run in runs if is_small(run, max_value)]
         if any(run.status == "ok" for run in runs): rows += [problem, *runs]
     return rows
 
-# %% ../nbs/04_synthesis.ipynb #a6a671d6
+# %% ../nbs/04_synthesis.ipynb #38ee09ac
 def trace_executions(executions: list[Execution], problems: dict[str, Problem], limits: Limits = Limits()) -> list[Trace]:
-    "Whole traces of calls that ended well; `problems` by id."
+    "Whole traces of calls that ended well; `problems` by id. `SandboxError` when every run crashes."
     groups = [(problems[key], list(runs)) for key, runs in groupby(executions, key=lambda run: run.problem_id)]
     jobs = [Job(problem.code, [run.call for run in runs]) for problem, runs in groups]
     pairs = [(run, trace) for (_, runs), traces in zip(groups, trace_all(jobs, limits)) for run, trace in zip(runs, traces)]
     whole = [(run, t) for run, t in pairs if t.result is not None and not t.truncated and same(t.result, run.value)]
+    if len(jobs) > 2 and all((trace.error or "").startswith("crash") for _, trace in pairs):
+        raise SandboxError(f"none of {len(pairs)} calls could be traced, the first with {pairs[0][1].error!r}: run semcoder doctor")
     return [replace(trace, execution_id=run.id) for run, trace in whole]
 
 # %% ../nbs/04_synthesis.ipynb #3367beee
