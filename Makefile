@@ -6,7 +6,7 @@ WORKERS ?= 1
 PY      := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test sync figures notebooks clean
+.PHONY: help reproduce test sync figures notebooks demo clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -32,6 +32,14 @@ figures: $(VENV)/.run ## draw the tables and figures of RUN (smoke) again
 
 notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs
+
+demo: $(VENV)/.run ## make the small run in nbs/fixtures anew, without its models
+	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+	$(VENV)/bin/semcoder reproduce demo --run fixture --home "$$home" && \
+	rm -rf nbs/fixtures/demo && cd "$$home/fixture" && \
+	for file in */*.parquet */manifest.json */plan.json; do \
+	    mkdir -p "$(CURDIR)/nbs/fixtures/demo/$${file%/*}" && cp "$$file" "$(CURDIR)/nbs/fixtures/demo/$$file"; \
+	done && echo "nbs/fixtures/demo is new: run the notebooks on it, and commit both"
 
 clean: ## remove build products and caches; keeps $(VENV) and runs/
 	rm -rf build dist

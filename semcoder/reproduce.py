@@ -7,7 +7,7 @@ __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'HomeOption', 'Benchm
            'settings', 'Task', 'plan', 'done', 'memory_gb', 'read_progress', 'Display', 'execute', 'reproduce',
            'plan_table', 'read_completions', 'checkup']
 
-# %% ../nbs/12_reproduce.ipynb #5b700bd5
+# %% ../nbs/12_reproduce.ipynb #f6fdd087
 import ast
 import importlib.metadata
 import importlib.util
@@ -20,9 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,12 +88,15 @@ def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Pa
     tasks = [Task(path, settings(path, sections.get(path.stem, {}))) for path in notebooks]
     return [Task(task.notebook, task.params | {key: given[key] for key in given if key in task.params}) for task in tasks]
 
-# %% ../nbs/12_reproduce.ipynb #74176577
-def _made_with(run: Run, task: Task) -> dict[str, Any]:
-    "The parameters with which the runner executed a notebook before; empty when it did not."
+# %% ../nbs/12_reproduce.ipynb #f28edc7c
+def _executed(run: Run, task: Task) -> tuple[dict[str, Any], bool]:
+    "With which parameters the runner executed a notebook before, and whether every cell was completed."
     copy = run.path / "nbs" / f"{task.name}.ipynb"
-    try: return json.loads(copy.read_text(encoding="utf-8"))["metadata"]["papermill"]["parameters"]
-    except (OSError, ValueError, KeyError): return {}
+    try:
+        notebook = json.loads(copy.read_text(encoding="utf-8"))
+        states = {cell["metadata"]["papermill"]["status"] for cell in notebook["cells"] if cell["cell_type"] == "code"}
+        return notebook["metadata"]["papermill"]["parameters"], states == {"completed"}
+    except (OSError, ValueError, KeyError): return {}, False
 
 def _damaged(run: Run, stage: str) -> list[Path]:
     "The tables of a complete stage that are not the files which its manifest names."
@@ -101,17 +104,19 @@ def _damaged(run: Run, stage: str) -> list[Path]:
     return [path for path, known in tables.items() if not path.exists() or digest(path.read_bytes()) != known]
 
 def done(run: Run, task: Task) -> bool:
-    "Whether a stage is complete as planned; `StoreError` when it was made otherwise or is damaged."
+    "Whether a stage is complete as planned and all that it reads is there; `StoreError` when it was made otherwise or is damaged."
     if not run.has(task.stage): return False
-    made, folder, what = _made_with(run, task), run.path / task.stage, f"stage {task.stage!r} of run {run.name!r} was made"
+    (made, whole), folder = _executed(run, task), run.path / task.stage
+    what = f"stage {task.stage!r} of run {run.name!r} was made"
     remedy = f"choose another run name, or remove {folder} to make the stage anew"
+    reads = run.manifest(task.stage)["reads"]
     for key in made:
         if made[key] != task.params.get(key): raise StoreError(f"{what} with {key}={made[key]!r}, not {task.params.get(key)!r}: {remedy}")
-    for stage, rows in run.manifest(task.stage)["reads"].items():
-        if not run.has(stage) or run.fingerprint(stage) != rows: raise StoreError(f"{what} from other rows of {stage!r}: {remedy}")
+    for stage, rows in reads.items():
+        if run.has(stage) and run.fingerprint(stage) != rows: raise StoreError(f"{what} from other rows of {stage!r}: {remedy}")
     for path in _damaged(run, task.stage):
         raise StoreError(f"{path} is damaged, it is not the file that its manifest names: restore it, or remove {folder} to make the stage anew")
-    return made.keys() == task.params.keys()
+    return whole and made.keys() == task.params.keys() and all(map(run.has, reads))
 
 # %% ../nbs/12_reproduce.ipynb #008ab44a
 def memory_gb() -> float:
@@ -169,22 +174,24 @@ def _explain(task: Task, error: Exception, copy: Path) -> SemcoderError:
         return SemcoderError(f"the kernel of {task.name} died, perhaps for want of memory: make the recipe smaller; finished rows are kept ({copy})")
     return SemcoderError(f"{task.name} failed with {type(error).__name__}: {' '.join(str(error).split()):.300}")
 
-# %% ../nbs/12_reproduce.ipynb #b3c6e3ce
-def _await(work: Future, look: Any) -> None:
-    "Call `look` about three times a second until `work` is done; end our new child processes if that is interrupted."
-    before = {process.pid for process in psutil.Process().children(recursive=True)}
+# %% ../nbs/12_reproduce.ipynb #e189f4fd
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))
+
+def _await(work: Future, look: Callable[[], None], others: set[psutil.Process]) -> None:
+    "Call `look` about three times a second until `work` is done. When that is interrupted, end all child processes but `others`."
     try:
         while not work.done():
             look()
             wait([work], timeout=0.3)
     except BaseException:
-        for process in psutil.Process().children(recursive=True):
-            if process.pid not in before: process.kill()
+        for process in _children() - others:
+            with suppress(psutil.NoSuchProcess): process.kill()
         raise
 
 def execute(task: Task, copy: Path, display: Display, state: Path) -> dict[str, Any]:
     "Execute a notebook into `copy`; what it took, as a row. Raises `SemcoderError` with one line when it fails."
-    start, peak = time.monotonic(), [0.0]
+    start, peak, others = time.monotonic(), [0.0], _children()
     def look() -> None:
         peak[0] = max(peak[0], memory_gb())
         display.show(task, read_progress(state))
@@ -194,7 +201,7 @@ def execute(task: Task, copy: Path, display: Display, state: Path) -> dict[str, 
     with ThreadPoolExecutor(1) as pool:
         work = pool.submit(papermill.execute_notebook, task.notebook, copy, task.params, kernel_name="python3",
                            progress_bar=False, extra_arguments=quiet)
-        _await(work, look)
+        _await(work, look, others)
     state.unlink(missing_ok=True)
     if work.exception(): raise _explain(task, work.exception(), copy) from None
     return {"stage": task.name, "seconds": round(time.monotonic() - start, 1), "peak GiB": round(peak[0], 2), "": ""}
@@ -213,7 +220,7 @@ def _environment(home: str | Path | None) -> Iterator[Path]:
             os.environ.clear()
             os.environ.update(before)
 
-# %% ../nbs/12_reproduce.ipynb #f7a8353b
+# %% ../nbs/12_reproduce.ipynb #34548c73
 def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
               folder: Path | None = None) -> list[dict[str, Any]]:
     """Run every stage of a recipe that is not done yet; what each took, a row a stage.
@@ -222,15 +229,17 @@ def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home:
     anything starts, and any `SemcoderError` of a notebook when it fails; running it again goes on from there.
     """
     tasks = plan(recipe, run, limit, folder)
-    if run == "demo": raise RecipeError("a run can't be called 'demo', that is the small run kept with the notebooks: choose another name")
-    here = open_run(tasks[0].params["run"], home)
-    finished = [done(here, task) for task in tasks]
+    name = tasks[0].params["run"]
+    if name == "demo": raise RecipeError("a run can't be called 'demo', that is the small run kept with the notebooks: choose another with --run")
+    here = open_run(name, home)
+    for task in tasks: done(here, task)
     display, rows = Display(here.name, len(tasks)), []
     try:
         with _environment(home) as state:
             for n, task in enumerate(tasks):
-                display.say(f"[{n + 1}/{len(tasks)}] {task.name}" + (": done before" if finished[n] else ""))
-                if finished[n]: rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": "done before"})
+                ready = done(here, task)
+                display.say(f"[{n + 1}/{len(tasks)}] {task.name}" + (": done before" if ready else ""))
+                if ready: rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": "done before"})
                 else: rows.append(execute(task, here.path / "nbs" / f"{task.name}.ipynb", display, state))
                 display.outer.update()
     finally: display.close()

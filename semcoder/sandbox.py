@@ -554,7 +554,7 @@ def _serve(folder: str) -> None:
             _write(1, json.dumps(reply).encode())
     _remove(folder)
 
-# %% ../nbs/01_sandbox.ipynb #3382beb0
+# %% ../nbs/01_sandbox.ipynb #e2412002
 _IMPORTS = """
 import ast, bisect, cmath, collections, copy, ctypes, dataclasses, datetime, decimal, enum, fractions, functools, gc, hashlib
 import heapq, io, itertools, json, math, operator, os, random, re, resource, select, shutil, signal, statistics, string, struct
@@ -581,10 +581,12 @@ def _class_source(kind: type) -> str:
     return next(ast.get_source_segment(text, node) for node in ast.parse(text).body
                 if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
 
+_SOURCE = f"{_IMPORTS}_CALLS = {_CALLS}\n_DENIED = {_DENIED}\n\n{source_of(*_SHIPPED)}"
+_PLAIN = source_of(run_program) + "run = run_program\n"
+
 def _worker_source(guest: str) -> str:
     "The whole program of a worker."
-    tables = f"_CALLS = {_CALLS}\n_DENIED = {_DENIED}\n\n"
-    return _IMPORTS + tables + source_of(*_SHIPPED) + guest + _START.format(tasks=_tasks())
+    return _SOURCE + (guest or _PLAIN) + _START.format(tasks=_tasks())
 
 # %% ../nbs/01_sandbox.ipynb #6fb3ca87
 def _tasks() -> int:
@@ -686,7 +688,7 @@ def _well_formed(value: str, limits: Limits) -> bool:
     "Whether the text is a canonical literal; parts of it may be opaque."
     return len(value) <= 4 * limits.output_bytes and _parse(re.sub(r"<\w+>", "None", value)) is not None
 
-# %% ../nbs/01_sandbox.ipynb #93670508
+# %% ../nbs/01_sandbox.ipynb #41a5eba8
 class Sandbox:
     """Runs calls of unknown programs in worker processes, each call in a fresh child of a worker.
 
@@ -697,7 +699,7 @@ class Sandbox:
         missing = [layer for layer, active in isolation().items() if not active] if strict else []
         if missing:
             raise SandboxError(f"this machine lacks the sandbox layers {', '.join(missing)}; use strict=False to run without them")
-        source = _worker_source(guest or source_of(run_program) + "run = run_program\n")
+        source = _worker_source(guest)
         self.limits, self.workers = limits, [_Worker(source) for _ in range(workers or len(os.sched_getaffinity(0)))]
         self.idle: SimpleQueue[_Worker] = SimpleQueue()
         for worker in self.workers:

@@ -263,7 +263,7 @@ def read_seeds(path: str | Path, max_code: int = 1000) -> list[Seed]:
     except (OSError, EOFError, UnicodeDecodeError) as error: raise DataError(f"seed file {path} cannot be read: {error}") from None
     return [seed for seed in seeds if seed and len(read_seed(seed.code)[0]) <= max_code]
 
-# %% ../nbs/04_synthesis.ipynb #05553e36
+# %% ../nbs/04_synthesis.ipynb #3da3e4ee
 def _binds(node: ast.AST) -> str | None:
     "The name that a node binds, if it binds one."
     if isinstance(node, ast.FunctionDef | ast.ClassDef): return node.name
@@ -282,8 +282,8 @@ def normal_form(code: str, constants: bool = True) -> str:
     return ast.dump(tree)
 
 def split_of(code: str, seed: int, test_share: float) -> str:
-    "'train' or 'test', drawn by the program's normal form."
-    return "test" if int(digest(f"{seed} {normal_form(code)}"), 16) < test_share * 16**16 else "train"
+    "'train' or 'test', drawn by the program's shape: its normal form without constants."
+    return "test" if int(digest(f"{seed} {normal_form(code, constants=False)}"), 16) < test_share * 16**16 else "train"
 
 def distinct(seeds: list[Seed]) -> list[Seed]:
     "The seeds in order, without those whose program came before under other names."

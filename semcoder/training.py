@@ -7,7 +7,7 @@ __all__ = ['TASKS', 'Corpus', 'code_samples', 'monologue_samples', 'trace_sample
            'encode', 'Packed', 'pack', 'packed_loss', 'fill_rows', 'plan_steps', 'Training', 'lr_factor',
            'load_trainable', 'save_state', 'load_state', 'training_step', 'fit', 'train']
 
-# %% ../nbs/07_training.ipynb #19c31337
+# %% ../nbs/07_training.ipynb #39bbb1a5
 import math
 import os
 import random
@@ -23,9 +23,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from .core import (Bug, Checkpoint, DataError, EngineError, Execution, Loss, Monologue, Problem, Record, Run, Sample,
-                           Trace, digest, open_run, plain, progress, writing)
+                           Trace, digest, progress, writing)
 from .llm import TEMPLATE, model_path
 from .tracing import STYLES, render
+
+# %% ../nbs/07_training.ipynb #64a7d021
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
 # %% ../nbs/07_training.ipynb #32b50c6e
 @dataclass(frozen=True)
@@ -73,11 +76,12 @@ def _reasoning(direction: str, style: str, problem: Problem, execution: Executio
     return Sample(direction, style, TEMPLATE.prompt(direction, style, **fields),
                   TEMPLATE.response(direction, style, reasoning=reasoning, **fields), parent)
 
-# %% ../nbs/07_training.ipynb #42eec7a5
+# %% ../nbs/07_training.ipynb #668e2b89
 def trace_samples(corpus: Corpus, direction: str, style: str) -> list[Sample]:
     "The same for the styles of the ablation: a rendered trace, or nothing at all (`direct`), before the answer."
-    samples = []
+    samples, told = [], {m.execution_id for m in corpus.monologues if m.direction == direction}
     for trace in corpus.traces:
+        if trace.execution_id not in told: continue
         problem, execution = corpus.of(trace.execution_id)
         reasoning = render(trace, problem.code, style) if style in STYLES else ""
         samples.append(_reasoning(direction, style, problem, execution, reasoning, trace.id))
@@ -175,11 +179,11 @@ def plan_steps(encoded: list[Encoded], config: "Training") -> list[list[Encoded]
             steps.append(step)
     return steps
 
-# %% ../nbs/07_training.ipynb #4f4353a9
+# %% ../nbs/07_training.ipynb #78d14abd
 @dataclass(frozen=True)
 class Training(Record):
     "What decides a checkpoint, beside the samples. `max_tokens` ends training early; 0 means no such end."
-    name: str = "checkpoint"
+    name: str = "tuned"
     base: str = "smollm2-135m-instruct"
     method: str = "full"
     lr: float = 5e-5
@@ -261,7 +265,7 @@ def fit(samples: list[Encoded], config: Training, folder: Path) -> tuple[PreTrai
         if (n + 1) % config.save_every == 0 and n + 1 < len(steps): save_state(accelerator, folder, losses)
     return accelerator.unwrap_model(model), losses
 
-# %% ../nbs/07_training.ipynb #5539d669
+# %% ../nbs/07_training.ipynb #a51d5878
 def train(samples: list[Sample], config: Training, folder: Path, root: Path) -> list[Record]:
     """Fine-tune `config.base` on `samples` and save the model in `folder`; its `Loss` rows and its `Checkpoint`.
 
@@ -273,11 +277,12 @@ def train(samples: list[Sample], config: Training, folder: Path, root: Path) -> 
     if not encoded: raise DataError(f"none of {len(samples)} samples has at most max_length={config.max_length} tokens: raise it, or make samples")
     state = folder.with_name(folder.name + ".state")
     model, losses = fit(encoded, config, state)
+    seen = sum(map(len, plan_steps(encoded, config)))
     if config.method == "lora": model = model.merge_and_unload()
     with writing(folder):
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        shutil.rmtree(state, ignore_errors=True)
+        if state.exists(): shutil.rmtree(state.rename(state.with_name(f".{state.name}.{os.getpid()}")))
     weights = digest(b"".join(p.read_bytes() for p in sorted(folder.glob("*.safetensors"))))
     last = losses[-1]
-    return [*losses, Checkpoint(config.name, config.base, str(folder.relative_to(root)), config.method, len(encoded), last.tokens, last.step, last.loss, weights)]
+    return [*losses, Checkpoint(config.name, config.base, str(folder.relative_to(root)), config.method, seen, last.tokens, last.step, last.loss, weights)]
