@@ -291,7 +291,7 @@ def model_path(model: str | Path) -> Path | str:
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)): return str(model)
     raise EngineError(f"unknown model {str(model)!r}: give {', '.join(EMBEDDED)}, a folder with a checkpoint, or a hub id owner/name")
 
-# %% ../nbs/03_llm.ipynb #e2617c02
+# %% ../nbs/03_llm.ipynb #89bdd530
 def load_model(model: str | Path, dtype: str = "float32") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     "Weights, in evaluation mode, and tokenizer of `model`; `dtype` is float32, bfloat16 or float16. `EngineError` when they cannot be loaded."
     if dtype not in ("float32", "bfloat16", "float16"): raise EngineError(f"unknown dtype {dtype!r}: use float32, bfloat16 or float16")
@@ -300,7 +300,7 @@ def load_model(model: str | Path, dtype: str = "float32") -> tuple[PreTrainedMod
         weights = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), local_files_only=isinstance(path, Path))
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=isinstance(path, Path))
     except (OSError, ValueError) as error:
-        raise EngineError(f"cannot load model {str(model)!r}: {str(error).strip().splitlines()[0]}") from None
+        raise EngineError(f"cannot load model {str(model)!r}, give a folder with a checkpoint or connect to the hub: {str(error).strip().splitlines()[0]}") from None
     if tokenizer.pad_token_id is None: tokenizer.pad_token = tokenizer.eos_token
     return weights.eval(), tokenizer
 

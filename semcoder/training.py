@@ -7,7 +7,7 @@ __all__ = ['TASKS', 'Corpus', 'code_samples', 'monologue_samples', 'trace_sample
            'encode', 'Packed', 'pack', 'packed_loss', 'fill_rows', 'plan_steps', 'Training', 'lr_factor',
            'load_trainable', 'save_state', 'load_state', 'training_step', 'fit', 'train']
 
-# %% ../nbs/07_training.ipynb #39bbb1a5
+# %% ../nbs/07_training.ipynb #12237037
 import math
 import os
 import random
@@ -20,11 +20,11 @@ from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from .core import (Bug, Checkpoint, DataError, EngineError, Execution, Loss, Monologue, Problem, Record, Run, Sample,
                            Trace, digest, progress, writing)
-from .llm import TEMPLATE, model_path
+from .llm import TEMPLATE, load_model
 from .tracing import STYLES, render
 
 # %% ../nbs/07_training.ipynb #64a7d021
@@ -205,15 +205,15 @@ def lr_factor(step: int, steps: int, config: Training) -> float:
     done = (step - config.warmup) / max(1, steps - config.warmup)
     return low + (1 - low) * (1 + math.cos(math.pi * done)) / 2
 
-# %% ../nbs/07_training.ipynb #28b34936
-def load_trainable(config: Training) -> PreTrainedModel:
-    "The base model in float32, wholly trainable or with LoRA adapters. `EngineError` when the method is unknown."
+# %% ../nbs/07_training.ipynb #898e695f
+def load_trainable(config: Training) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    "The base in float32, wholly trainable or with LoRA adapters, and its tokenizer. `EngineError` for an unknown model or method."
     if config.method not in ("full", "lora"): raise EngineError(f"no training method {config.method!r}: use 'full' or 'lora'")
     torch.manual_seed(config.seed)
-    model = AutoModelForCausalLM.from_pretrained(model_path(config.base), dtype=torch.float32)
-    if config.method == "full": return model
+    model, tokenizer = load_model(config.base)
+    if config.method == "full": return model.train(), tokenizer
     adapters = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    return get_peft_model(model, adapters)
+    return get_peft_model(model.train(), adapters), tokenizer
 
 # %% ../nbs/07_training.ipynb #127a503c
 def save_state(accelerator: Accelerator, folder: Path, losses: list[Loss]) -> None:
@@ -234,7 +234,7 @@ def load_state(accelerator: Accelerator, folder: Path) -> list[Loss]:
     accelerator.load_state(str(states[-1]))
     return [Loss(*row) for row in torch.load(states[-1] / "losses.pt")]
 
-# %% ../nbs/07_training.ipynb #23dd07ef
+# %% ../nbs/07_training.ipynb #8c0fc5f1
 def training_step(model: PreTrainedModel, step: list[Encoded], config: Training, accelerator: Accelerator) -> float:
     "Accumulate the gradients of a step; the mean loss, in nats per response token."
     total, count = 0.0, sum(len(e.ids) - e.prompt for e in step)
@@ -245,12 +245,11 @@ def training_step(model: PreTrainedModel, step: list[Encoded], config: Training,
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
     return total
 
-def fit(samples: list[Encoded], config: Training, folder: Path) -> tuple[PreTrainedModel, list[Loss]]:
+def fit(model: PreTrainedModel, samples: list[Encoded], config: Training, folder: Path) -> tuple[PreTrainedModel, list[Loss]]:
     "Train, going on from the newest state in `folder`; the model and the loss of every step."
     accelerator = Accelerator(mixed_precision="bf16")
     if accelerator.num_processes > 1: raise EngineError(f"training runs in one process, not {accelerator.num_processes}: start it without a launcher")
     steps = plan_steps(samples, config)
-    model = load_trainable(config)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=config.lr, weight_decay=0.0)
     schedule = LambdaLR(optimizer, lambda s: lr_factor(s, len(steps), config))
     model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
@@ -265,18 +264,18 @@ def fit(samples: list[Encoded], config: Training, folder: Path) -> tuple[PreTrai
         if (n + 1) % config.save_every == 0 and n + 1 < len(steps): save_state(accelerator, folder, losses)
     return accelerator.unwrap_model(model), losses
 
-# %% ../nbs/07_training.ipynb #a51d5878
+# %% ../nbs/07_training.ipynb #091b5f59
 def train(samples: list[Sample], config: Training, folder: Path, root: Path) -> list[Record]:
     """Fine-tune `config.base` on `samples` and save the model in `folder`; its `Loss` rows and its `Checkpoint`.
 
     Resumes from a state left in `folder` by a killed run. `root` is the run's folder, which paths are told from.
     Raises `DataError` when no sample is short enough.
     """
-    tokenizer = AutoTokenizer.from_pretrained(model_path(config.base))
+    model, tokenizer = load_trainable(config)
     encoded = encode(samples, tokenizer, config.max_length)
     if not encoded: raise DataError(f"none of {len(samples)} samples has at most max_length={config.max_length} tokens: raise it, or make samples")
     state = folder.with_name(folder.name + ".state")
-    model, losses = fit(encoded, config, state)
+    model, losses = fit(model, encoded, config, state)
     seen = sum(map(len, plan_steps(encoded, config)))
     if config.method == "lora": model = model.merge_and_unload()
     with writing(folder):
