@@ -196,18 +196,20 @@ def variations(calls: list[str], count: int, seed: int = 0) -> list[str]:
         if (call := ast.unparse(node)) not in calls: found[call] = None
     return list(found)[:count]
 
-# %% ../nbs/06_debugging.ipynb #f79916d1
+# %% ../nbs/06_debugging.ipynb #02ec259e
+_PATIENT = Limits(seconds=10.0)    # for calls that have ended before: a busy machine should lose none of them
+
 def _alike(a: Outcome, b: Outcome) -> bool:
     if a.status == b.status == "ok": return same(a.value, b.value)
     return a.status == b.status == "exception" and (a.error or "").partition(":")[0] == (b.error or "").partition(":")[0]
 
-def agree(pairs: list[tuple[str, str, list[str]]], limits: Limits = Limits()) -> list[bool]:
+def agree(pairs: list[tuple[str, str, list[str]]], limits: Limits = _PATIENT) -> list[bool]:
     "For each (program, reference, calls) whether the two do the same on all calls."
     with Sandbox(limits=limits) as box:
         outcomes = box.map(Job(code, calls) for program, reference, calls in pairs for code in (program, reference))
         return [all(map(_alike, *results)) for results in zip(outcomes, outcomes)]
 
-# %% ../nbs/06_debugging.ipynb #3fff417e
+# %% ../nbs/06_debugging.ipynb #0ea5373b
 _TRIES, _EXTRA, _LONG = 5, 5, 200
 
 def _kept(problems: list[Problem], runs: dict[str, list[Execution]], per_problem: int, seed: int) -> list[Failure]:
@@ -230,7 +232,8 @@ def debug(problems: list[Problem], runs: dict[str, list[Execution]], per_problem
     reference on the known calls and on variations of them.
     """
     kept = _kept(problems, runs, per_problem, seed)
-    traces = [trace for [trace] in trace_all(Job(code, [f.expected.call]) for f in kept for code in (f.mutant.code, f.problem.code))]
+    pairs = (Job(code, [f.expected.call]) for f in kept for code in (f.mutant.code, f.problem.code))
+    traces = [trace for [trace] in trace_all(pairs, _PATIENT)]
     traced = zip(kept, traces[::2], traces[1::2])
     short = [(f, b, r) for f, b, r in traced if b.steps and r.steps and not b.truncated and not r.truncated and len(b.steps) <= max_steps]
     calls = {key: [run.call for run in known] for key, known in runs.items()}

@@ -751,8 +751,8 @@ def execute(box: Sandbox, seeds: list[Seed], *, seed: int, test_share: float, ca
         if any(run.status == "ok" for run in runs): rows += [problem, *runs]
     return rows
 
-# %% ../nbs/04_synthesis.ipynb #38ee09ac
-def trace_executions(executions: list[Execution], problems: dict[str, Problem], limits: Limits = Limits()) -> list[Trace]:
+# %% ../nbs/04_synthesis.ipynb #298d9730
+def trace_executions(executions: list[Execution], problems: dict[str, Problem], limits: Limits = Limits(seconds=10.0)) -> list[Trace]:
     "Whole traces of calls that ended well; `problems` by id. `SandboxError` when every run crashes."
     groups = [(problems[key], list(runs)) for key, runs in groupby(executions, key=lambda run: run.problem_id)]
     jobs = [Job(problem.code, [run.call for run in runs]) for problem, runs in groups]
