@@ -421,22 +421,26 @@ def _child(request: dict, call: str, folder: str, result: int, printed: int, lea
     finally:
         leave(0)
 
-# %% ../nbs/01_sandbox.ipynb #6b0d3d33
+# %% ../nbs/01_sandbox.ipynb #014c7556
 def _write(fd: int, text: bytes) -> None:
     "One frame: four bytes of length, then the text."
     text = struct.pack(">I", len(text)) + text
     while text:
         text = text[os.write(fd, text):]
 
+def _missing(text: bytes) -> int:
+    "How many bytes the frame that begins with `text` still lacks, as far as its beginning tells."
+    return (struct.unpack(">I", text[:4])[0] if len(text) >= 4 else 4 - len(text)) - max(0, len(text) - 4)
+
 def _whole(text: bytes) -> bool:
     "Whether `text` holds a frame to its end."
-    return len(text) >= 4 and len(text) - 4 >= struct.unpack(">I", text[:4])[0]
+    return len(text) >= 4 and _missing(text) <= 0
 
 def _read(fd: int) -> dict | None:
     "The JSON of one frame; None at the end of the stream."
     text = b""
     while not _whole(text):
-        chunk = os.read(fd, 1 << 16)
+        chunk = os.read(fd, _missing(text))
         if not chunk:
             return None
         text += chunk
@@ -554,7 +558,7 @@ def _serve(folder: str) -> None:
             _write(1, json.dumps(reply).encode())
     _remove(folder)
 
-# %% ../nbs/01_sandbox.ipynb #e2412002
+# %% ../nbs/01_sandbox.ipynb #a4431209
 _IMPORTS = """
 import ast, bisect, cmath, collections, copy, ctypes, dataclasses, datetime, decimal, enum, fractions, functools, gc, hashlib
 import heapq, io, itertools, json, math, operator, os, random, re, resource, select, shutil, signal, statistics, string, struct
@@ -567,7 +571,7 @@ _serve(sys.argv[1])
 """
 _SHIPPED = (
     TooLarge, _short, _atom, _of_class, _state, _fields, _opaque, _Writer, _container, _instance, literal, describe, load_program,
-    _prctl, _limit, _fence, _countable, _filter, _settle, _answer, _child, _write, _whole, _read, _watch, _drain, _reap, _children,
+    _prctl, _limit, _fence, _countable, _filter, _settle, _answer, _child, _write, _missing, _whole, _read, _watch, _drain, _reap, _children,
     _supervise, _remove, _serve)
 
 def source_of(*objects) -> str:
@@ -628,7 +632,7 @@ class _Worker:
             self.process = None
             _remove(self.folder)
 
-# %% ../nbs/01_sandbox.ipynb #c4da3b66
+# %% ../nbs/01_sandbox.ipynb #92fccfdc
 def _reply(fd: int, seconds: float, room: int) -> dict:
     "One frame from a worker. EOFError when the worker died, TimeoutError when it hangs, ValueError when the frame is too long."
     text, deadline, poll = bytearray(), time.monotonic() + seconds, select.poll()
@@ -636,7 +640,7 @@ def _reply(fd: int, seconds: float, room: int) -> dict:
     while not _whole(text):
         if not poll.poll(max(0, 1000 * (deadline - time.monotonic()))):
             raise TimeoutError("it does not answer")
-        chunk = os.read(fd, 1 << 20)
+        chunk = os.read(fd, min(_missing(text), 1 << 20))
         text += chunk
         if not chunk:
             raise EOFError("it died")
