@@ -15,7 +15,8 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, the exported library against its notebooks, the installed packages
+test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the installed packages
+	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
 	$(PY) -m pip check
 
