@@ -524,7 +524,7 @@ def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
         if before is not None:
             sys.modules["program"] = before
 
-# %% ../nbs/02_tracing.ipynb #5c47e729
+# %% ../nbs/02_tracing.ipynb #48d204d0
 _FEW = 4
 
 def _did(step: Step) -> str:
@@ -533,14 +533,16 @@ def _did(step: Step) -> str:
     if step.event in ("return", "yield", "exception"):
         values = [f"{'raises' if step.event == 'exception' else step.event} {step.changed[step.event]}"]
     told = ", ".join(values + [f"del {name}" for name in step.removed])
-    return (f"[{step.depth}] " if step.depth > 1 else "") + (f"call {told}" if step.event == "call" else told).strip()
+    told = (f"call {told}" if step.event == "call" else told).strip()
+    return f"[{step.depth}] {told}" if told and step.depth > 1 else told
 
 def _beside(trace: Trace) -> dict[int, list[str]]:
     "Line -> what each of its executions did."
     found = {}
     for step in trace.steps:
         found.setdefault(step.line, []).append(_did(step))
-    return found
+    silent = {line: states for line, states in found.items() if len(states) > 1 and not any(states)}
+    return found | {line: [f"{len(states)} times"] for line, states in silent.items()}
 
 def _ending(trace: Trace) -> str:
     cut = f"{len(trace.steps)} steps, then cut; " if trace.truncated else ""
