@@ -308,15 +308,17 @@ def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home
                      "parameters": ", ".join(f"{k}={v}" for k, v in given.items())})
     return rows
 
-# %% ../nbs/12_reproduce.ipynb #dc19bdd7
+# %% ../nbs/12_reproduce.ipynb #a02980e0
 @app.command("trace")
 def _trace(file: Annotated[Path, typer.Argument(metavar="FILE", help="a Python file that defines the function")],
            call: Annotated[str, typer.Argument(metavar="CALL", help="such as 'f(3, [1, 2])'")],
-           style: Annotated[str, typer.Option(help="concise, scratchpad or next")] = "concise") -> None:
+           style: Annotated[str, typer.Option(help="beside (the states beside each line), concise, scratchpad or next")] = "beside",
+           steps: Annotated[int, typer.Option(help="the most steps to record")] = 2000) -> None:
     """Run a call in the sandbox and show what every line did."""
-    from semcoder.tracing import render, trace
+    from semcoder.tracing import render, show, trace
     code = _read_text(file)
-    found = trace(code, call)
+    found = trace(code, call, steps=steps)
+    if style == "beside": return typer.echo(repr(show(found, code)))
     typer.echo(render(found, code, style))
     typer.echo(f"result: {found.result}" if found.error is None else f"error: {found.error}")
 
