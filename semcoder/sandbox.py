@@ -413,7 +413,7 @@ def _settle(result: int, printed: int, turn: int) -> None:
     if text:
         _prctl(22, 2, struct.pack("HxxxxxxP", len(text) // 8, ctypes.addressof(text)))
 
-# %% ../nbs/01_sandbox.ipynb #5c9fb526
+# %% ../nbs/01_sandbox.ipynb #7e4f763d
 @lru_cache(1)
 def _compiled(code: str) -> types.CodeType:
     return compile(code, "<program>", "exec", dont_inherit=True)
@@ -428,7 +428,7 @@ def load_program(code: str, call: str) -> tuple[dict, types.CodeType]:
 def run_program(code: str, call: str):
     """The default guest: executes `code` as a module and evaluates `call` in it."""
     names, expression = load_program(code, call)
-    return eval(expression, names)
+    return eval(*(expression, names))
 
 # %% ../nbs/01_sandbox.ipynb #04f60a97
 def describe(error: BaseException) -> str:

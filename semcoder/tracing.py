@@ -471,7 +471,7 @@ _TINY = -_HUGE
 _OPAQUE = {{id(kind): f"<{{kind.__name__}}>" for kind in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.GeneratorType, type)}}
 """ + source_of(*_FUNCTIONS)
 
-# %% ../nbs/02_tracing.ipynb #53f5e5f7
+# %% ../nbs/02_tracing.ipynb #1c109b8c
 def _trace(text: str) -> Trace:
     "A trace from what the guest returned; DataError, ValueError, TypeError or KeyError when it is anything else."
     record = json.loads(text)
@@ -488,13 +488,18 @@ def _received(outcome: Outcome) -> Trace:
     except (DataError, ValueError, TypeError, KeyError, RecursionError, SyntaxError):
         return Trace([], None, "crash: the trace came back malformed", True)
 
+def _of(code: str, trace: Trace) -> Trace:
+    "The trace, which remembers its program beside the fields of the record, in order to show itself."
+    object.__setattr__(trace, "code", code)
+    return trace
+
 def _box(workers: int | None, limits: Limits, steps: int) -> Sandbox:
     "A sandbox whose guest traces: its channel is wide enough for the steps beside the result."
     budget = f"{steps}, {limits.output_bytes}, {int(5_000_000 * limits.seconds)}"
     guest = _GUEST + f"run = run_traced\nrun.__defaults__ = {budget}\n"
     return Sandbox(workers, replace(limits, output_bytes=5 * limits.output_bytes + 200 * steps), guest=guest)
 
-# %% ../nbs/02_tracing.ipynb #3c172817
+# %% ../nbs/02_tracing.ipynb #3b730d3a
 def trace_all(jobs: Iterable[Job], limits: Limits = Limits(), steps: int = 2000) -> Iterator[list[Trace]]:
     """One list of traces a job, one trace a call, in order, streamed over the sandbox's workers.
 
@@ -507,7 +512,7 @@ def trace_all(jobs: Iterable[Job], limits: Limits = Limits(), steps: int = 2000)
 def trace(code: str, call: str, limits: Limits = Limits(), steps: int = 2000) -> Trace:
     """What evaluating `call` in the program `code` did, traced inside the sandbox. For many calls, and for the limits, see `trace_all`."""
     with _box(1, limits, steps) as box:
-        return _received(box.run(code, call))
+        return _of(code, _received(box.run(code, call)))
 
 def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
     """The same tracer in this process, for code you trust; what the program prints is dropped.
@@ -516,9 +521,9 @@ def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
     before = sys.modules.get("program")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return _trace(run_traced(code, call, steps))
+            return _of(code, _trace(run_traced(code, call, steps)))
     except Exception as error:
-        return Trace([], None, describe(error), False)
+        return _of(code, Trace([], None, describe(error), False))
     finally:
         sys.modules.pop("program", None)
         if before is not None:
@@ -578,7 +583,7 @@ def _folded(states: list[str]) -> list[str]:
     few = len(states) <= _FEW
     return [text or "-" if len(states) > 1 else text for text in (states if few else states[:2])] + ([] if few else [f"... {len(states) - 3} more", states[-1] or "-"])
 
-# %% ../nbs/02_tracing.ipynb #4add2bf7
+# %% ../nbs/02_tracing.ipynb #3547fb81
 _TABLE = "border-collapse:collapse;font-family:monospace;white-space:pre;margin:0"
 _CELL = "text-align:left;vertical-align:top;padding:1px 10px;border:0;white-space:pre"
 
@@ -599,6 +604,8 @@ def _states(states: list[str]) -> str:
 def show(trace: Trace, code: str) -> Shown:
     """A trace beside its source: a table in a notebook, aligned text in a terminal."""
     return Shown(trace, code)
+
+Trace._repr_html_ = lambda self: show(self, self.code)._repr_html_() if hasattr(self, "code") else None
 
 # %% ../nbs/02_tracing.ipynb #9b0781dd
 STYLES = ("scratchpad", "next", "concise")
