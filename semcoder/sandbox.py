@@ -515,7 +515,7 @@ def _read(fd: int) -> dict | None:
         text += chunk
     return json.loads(text[4:])
 
-# %% ../nbs/01_sandbox.ipynb #daa48033
+# %% ../nbs/01_sandbox.ipynb #d8023d49
 class _Child:
     "A child as its worker sees it: from the fork to the last process that it left behind."
 
@@ -526,18 +526,34 @@ class _Child:
             _child(code, calls, index, (result, printed, turn))
         for fd in (result, printed, turn):
             os.close(fd)
-        self.exited, self.poll = os.pidfd_open(self.pid), select.poll()
+        self.exited, self.times, self.poll = os.pidfd_open(self.pid), None, select.poll()
         self.poll.register(0, 0)
         for fd in (self.result, self.printed, self.exited):
             os.set_blocking(fd, False)
             self.poll.register(fd, select.POLLIN)
 
-    def watch(self, deadline: float) -> tuple[str, bytes, bytes]:
+    def delay(self) -> float:
+        "Seconds for which the child was ready to run and got no processor; 0 where the system does not tell."
+        try:
+            if self.times is None:
+                with open(f"/proc/self/fdinfo/{self.exited}") as file:
+                    pid = file.read().partition("\nPid:")[2].split()[0]
+                self.times = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
+            return int(os.pread(self.times, 99, 0).split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+    def left(self, start: float, before: float) -> float:
+        "Seconds that a call still has: time spent waiting for a processor is given back, up to as much again."
+        limit, gone = _LIMITS["seconds"], time.monotonic() - start
+        return limit - gone if gone < limit else limit + min(limit, self.delay() - before) - gone
+
+    def watch(self, start: float, before: float) -> tuple[str, bytes, bytes]:
         "How a call ended (answer, excess, exit, timeout, orphan), its frame, and what it printed."
         cap, ending = _LIMITS["output_bytes"], "timeout"
         texts = {self.result: bytearray(), self.printed: bytearray()}
         room = {self.result: 4 * cap + 65536, self.printed: cap}
-        while ending == "timeout" and (left := deadline - time.monotonic()) > 0:
+        while ending == "timeout" and (left := self.left(start, before)) > 0:
             for fd, _ in self.poll.poll(1000 * left + 1):
                 if fd in (0, self.exited):
                     ending = "exit" if fd else "orphan"
@@ -555,7 +571,7 @@ class _Child:
     def end(self) -> int | None:
         "Removes the child and all that it left; returns the signal that ended it, None when something cannot be removed."
         status = _reap(self.pid)
-        for fd in (self.result, self.printed, self.turn, self.exited):
+        for fd in {self.result, self.printed, self.turn, self.exited, self.times} - {None}:
             os.close(fd)
         return status and os.WTERMSIG(status)
 
@@ -626,13 +642,13 @@ def _remove(folder: str) -> None:
         except OSError:
             pass
 
-# %% ../nbs/01_sandbox.ipynb #b5f34e9f
+# %% ../nbs/01_sandbox.ipynb #c3e9c765
 def _life(code: str, calls: list, first: int) -> int | None:
     "One child's life, from call `first` on, with a reply for each call that it settles; returns the call to go on with."
     child, index = _Child(code, calls, first), first
     while True:
         start = time.monotonic()
-        ending, frame, printed = child.watch(start + _LIMITS["seconds"])
+        ending, frame, printed = child.watch(start, child.delay() if index > first else 0.0)
         seconds, more = time.monotonic() - start, ending == "answer" and frame[1:2] == b"+" and index + 1 < len(calls)
         killer = 0 if more else child.end()
         clean = more or killer is not None and _emptied(".")
@@ -776,7 +792,7 @@ def _receive(fd: int, seconds: float, room: int) -> bytearray:
             raise ValueError("its answer is too long")
     return text[4:]
 
-# %% ../nbs/01_sandbox.ipynb #e4d09cc6
+# %% ../nbs/01_sandbox.ipynb #6c960d58
 def _run(worker: _Worker, job: Job, limits: Limits) -> list[Outcome]:
     "The outcomes of a job's calls, whatever becomes of the worker on the way."
     outcomes, lost = [], 0
@@ -787,7 +803,7 @@ def _run(worker: _Worker, job: Job, limits: Limits) -> list[Outcome]:
         try:
             _write(worker.process.stdin.fileno(), json.dumps({"code": job.code, "calls": calls}).encode())
             for _ in calls:
-                reply = _receive(worker.process.stdout.fileno(), 2 * limits.seconds + 10, 8 * limits.output_bytes + (1 << 20))
+                reply = _receive(worker.process.stdout.fileno(), 4 * limits.seconds + 10, 8 * limits.output_bytes + (1 << 20))
                 clean, outcome = _outcome(bytes(reply), limits)
                 outcomes.append(outcome)
                 lost = 0
