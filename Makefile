@@ -60,5 +60,5 @@ $(VENV)/.run: $(VENV)/.made settings.ini setup.py pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PY) -m pip install -e '.[dev,seeds]'
+	$(PY) -m pip install -e '.[dev,seeds,cluster]'
 	@touch $@
