@@ -72,7 +72,7 @@ $(VENV)/.run: $(VENV)/.made settings.ini setup.py pyproject.toml
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PY) -m pip install -e '.[dev,seeds]'
+	$(PY) -m pip install -e '.[dev,seeds,cluster]'
 	@touch $@
 
 # The peers stand beside the environment and not in it: their own requirements would change it, and what is used of them needs none.

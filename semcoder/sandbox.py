@@ -515,7 +515,7 @@ def _read(fd: int) -> dict | None:
         text += chunk
     return json.loads(text[4:])
 
-# %% ../nbs/01_sandbox.ipynb #daa48033
+# %% ../nbs/01_sandbox.ipynb #d8023d49
 class _Child:
     "A child as its worker sees it: from the fork to the last process that it left behind."
 
@@ -526,18 +526,34 @@ class _Child:
             _child(code, calls, index, (result, printed, turn))
         for fd in (result, printed, turn):
             os.close(fd)
-        self.exited, self.poll = os.pidfd_open(self.pid), select.poll()
+        self.exited, self.times, self.poll = os.pidfd_open(self.pid), None, select.poll()
         self.poll.register(0, 0)
         for fd in (self.result, self.printed, self.exited):
             os.set_blocking(fd, False)
             self.poll.register(fd, select.POLLIN)
 
-    def watch(self, deadline: float) -> tuple[str, bytes, bytes]:
+    def delay(self) -> float:
+        "Seconds for which the child was ready to run and got no processor; 0 where the system does not tell."
+        try:
+            if self.times is None:
+                with open(f"/proc/self/fdinfo/{self.exited}") as file:
+                    pid = file.read().partition("\nPid:")[2].split()[0]
+                self.times = os.open(f"/proc/{pid}/schedstat", os.O_RDONLY)
+            return int(os.pread(self.times, 99, 0).split()[1]) / 1e9
+        except (OSError, IndexError):
+            return 0.0
+
+    def left(self, start: float, before: float) -> float:
+        "Seconds that a call still has: time spent waiting for a processor is given back, up to as much again."
+        limit, gone = _LIMITS["seconds"], time.monotonic() - start
+        return limit - gone if gone < limit else limit + min(limit, self.delay() - before) - gone
+
+    def watch(self, start: float, before: float) -> tuple[str, bytes, bytes]:
         "How a call ended (answer, excess, exit, timeout, orphan), its frame, and what it printed."
         cap, ending = _LIMITS["output_bytes"], "timeout"
         texts = {self.result: bytearray(), self.printed: bytearray()}
         room = {self.result: 4 * cap + 65536, self.printed: cap}
-        while ending == "timeout" and (left := deadline - time.monotonic()) > 0:
+        while ending == "timeout" and (left := self.left(start, before)) > 0:
             for fd, _ in self.poll.poll(1000 * left + 1):
                 if fd in (0, self.exited):
                     ending = "exit" if fd else "orphan"
@@ -555,7 +571,7 @@ class _Child:
     def end(self) -> int | None:
         "Removes the child and all that it left; returns the signal that ended it, None when something cannot be removed."
         status = _reap(self.pid)
-        for fd in (self.result, self.printed, self.turn, self.exited):
+        for fd in {self.result, self.printed, self.turn, self.exited, self.times} - {None}:
             os.close(fd)
         return status and os.WTERMSIG(status)
 
@@ -626,13 +642,13 @@ def _remove(folder: str) -> None:
         except OSError:
             pass
 
-# %% ../nbs/01_sandbox.ipynb #b5f34e9f
+# %% ../nbs/01_sandbox.ipynb #c3e9c765
 def _life(code: str, calls: list, first: int) -> int | None:
     "One child's life, from call `first` on, with a reply for each call that it settles; returns the call to go on with."
     child, index = _Child(code, calls, first), first
     while True:
         start = time.monotonic()
-        ending, frame, printed = child.watch(start + _LIMITS["seconds"])
+        ending, frame, printed = child.watch(start, child.delay() if index > first else 0.0)
         seconds, more = time.monotonic() - start, ending == "answer" and frame[1:2] == b"+" and index + 1 < len(calls)
         killer = 0 if more else child.end()
         clean = more or killer is not None and _emptied(".")
@@ -722,12 +738,12 @@ def _tasks() -> int:
             pass
     return count
 
-# %% ../nbs/01_sandbox.ipynb #9e7a490f
+# %% ../nbs/01_sandbox.ipynb #4e1633e9
 class _Worker:
     "One worker process, started when first needed and again when it is lost."
 
-    def __init__(self, source: str, seed: int):
-        self.source, self.seed, self.process = source, seed, None
+    def __init__(self, source: str, limits: Limits, seed: int):
+        self.source, self.limits, self.seed, self.process = source, limits, seed, None
 
     def start(self) -> None:
         self.close()
@@ -740,6 +756,9 @@ class _Worker:
             _receive(self.process.stdout.fileno(), 60, 1000)
         except (OSError, EOFError, ValueError) as error:
             raise SandboxError(f"a worker of the sandbox did not start ({error}); check that the guest's source runs") from None
+
+    def run(self, job: Job) -> list[Outcome]:
+        return _run(self, job, self.limits)
 
     def close(self) -> None:
         if self.process is not None:
@@ -776,7 +795,7 @@ def _receive(fd: int, seconds: float, room: int) -> bytearray:
             raise ValueError("its answer is too long")
     return text[4:]
 
-# %% ../nbs/01_sandbox.ipynb #e4d09cc6
+# %% ../nbs/01_sandbox.ipynb #6c960d58
 def _run(worker: _Worker, job: Job, limits: Limits) -> list[Outcome]:
     "The outcomes of a job's calls, whatever becomes of the worker on the way."
     outcomes, lost = [], 0
@@ -787,7 +806,7 @@ def _run(worker: _Worker, job: Job, limits: Limits) -> list[Outcome]:
         try:
             _write(worker.process.stdin.fileno(), json.dumps({"code": job.code, "calls": calls}).encode())
             for _ in calls:
-                reply = _receive(worker.process.stdout.fileno(), 2 * limits.seconds + 10, 8 * limits.output_bytes + (1 << 20))
+                reply = _receive(worker.process.stdout.fileno(), 4 * limits.seconds + 10, 8 * limits.output_bytes + (1 << 20))
                 clean, outcome = _outcome(bytes(reply), limits)
                 outcomes.append(outcome)
                 lost = 0
@@ -848,22 +867,72 @@ def _well_formed(value: str) -> bool:
 
 _KEYWORDS = frozenset(keyword.kwlist) - {"None", "True", "False"}
 
-# %% ../nbs/01_sandbox.ipynb #d077702a
+# %% ../nbs/01_sandbox.ipynb #870e68e6
+class _Remote:
+    "What an actor of the cluster is: a sandbox of one worker."
+    def __init__(self, options: dict):
+        self.box = Sandbox(1, **options)
+
+    def run(self, job: Job) -> list[Outcome]:
+        return self.box._work(job)
+
+    def close(self) -> None:
+        self.box.__exit__()
+
+class _Node:
+    "An actor of a Ray cluster, used like a worker."
+    def __init__(self, ray: types.ModuleType, options: dict):
+        self.ray = ray
+        self.actor = ray.remote(num_cpus=1, max_concurrency=2, max_restarts=-1, max_task_retries=3)(_Remote).remote(options)
+
+    def run(self, job: Job) -> list[Outcome]:
+        try:
+            return self.ray.get(self.actor.run.remote(job))
+        except self.ray.exceptions.RayError as error:
+            raise SandboxError(f"a sandbox in the cluster failed ({str(error).splitlines()[-1]}); check that its machines have semcoder") from None
+
+    def close(self) -> None:
+        try:
+            self.ray.get(self.actor.close.remote(), timeout=10)
+        except self.ray.exceptions.RayError:
+            pass
+        self.ray.kill(self.actor)
+
+def _nodes(workers: int | None, options: dict) -> list[_Node]:
+    "Sandboxes all over the Ray cluster that this process is connected to, or finds, or starts here."
+    try:
+        import ray
+    except ImportError:
+        raise SandboxError("cluster='ray' needs Ray: pip install 'semcoder[cluster]', or leave cluster out") from None
+    if not ray.is_initialized():
+        ray.init()
+    return [_Node(ray, options) for _ in range(workers or max(1, int(ray.available_resources().get("CPU", 1))))]
+
+# %% ../nbs/01_sandbox.ipynb #14511656
+def _workers(workers: int | None, limits: Limits, strict: bool, guest: str | None, seed: int) -> list[_Worker]:
+    "The workers of a sandbox on this machine, none of which is started yet."
+    missing = [layer for layer, active in isolation().items() if not active] if strict else []
+    if missing:
+        raise SandboxError(f"this machine lacks the sandbox layers {', '.join(missing)}; use strict=False to run without them")
+    source = _worker_source(guest, limits, seed)
+    return [_Worker(source, limits, seed) for _ in range(workers or len(os.sched_getaffinity(0)))]
+
 class Sandbox:
     """Runs calls of unknown programs in children of worker processes: one child a program, or a call where calls could meet.
 
     `workers`: None is one a core. `guest`: source that defines `run(code, call)`, which decides what running a call means; its
     result comes back as a canonical literal. `seed`: of string hashes and of `random`; results that differ under another seed are
-    not the program's own. `strict`: SandboxError unless every layer of `isolation()` holds on this machine."""
+    not the program's own. `strict`: SandboxError unless every layer of `isolation()` holds on this machine. `cluster`: "ray" puts
+    the workers on the machines of a Ray cluster, each of which is asked for its own layers then."""
 
-    def __init__(self, workers: int | None = None, limits: Limits = Limits(), strict: bool = False, guest: str | None = None, seed: int = 0):
-        missing = [layer for layer, active in isolation().items() if not active] if strict else []
-        if missing:
-            raise SandboxError(f"this machine lacks the sandbox layers {', '.join(missing)}; use strict=False to run without them")
-        source = _worker_source(guest, limits, seed)
-        self.limits, self.workers = limits, [_Worker(source, seed) for _ in range(workers or len(os.sched_getaffinity(0)))]
-        self.idle: SimpleQueue[_Worker] = SimpleQueue()
-        for worker in self.workers:
+    def __init__(self, workers: int | None = None, limits: Limits = Limits(), strict: bool = False, guest: str | None = None, seed: int = 0,
+                 cluster: str | None = None):
+        if cluster not in (None, "ray"):
+            raise SandboxError(f"there is no cluster {cluster!r}; use cluster='ray', or leave it out")
+        self.workers = (_nodes(workers, dict(limits=limits, strict=strict, guest=guest, seed=seed)) if cluster else
+                        _workers(workers, limits, strict, guest, seed))
+        self.idle: SimpleQueue[_Worker | _Node] = SimpleQueue()
+        for worker in self.workers * (2 if cluster else 1):
             self.idle.put(worker)
 
     def __enter__(self) -> "Sandbox":
@@ -879,7 +948,7 @@ class Sandbox:
 
     def map(self, jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
         """One list of outcomes a job, in the order of the jobs, which are read only a few ahead of the results."""
-        jobs, pool = iter(jobs), ThreadPoolExecutor(len(self.workers))
+        jobs, pool = iter(jobs), ThreadPoolExecutor(self.idle.qsize())
         try:
             pending = deque(pool.submit(self._work, job) for job in islice(jobs, 4 * len(self.workers)))
             while pending:
@@ -892,7 +961,7 @@ class Sandbox:
     def _work(self, job: Job) -> list[Outcome]:
         worker = self.idle.get()
         try:
-            return _run(worker, job, self.limits)
+            return worker.run(job)
         finally:
             self.idle.put(worker)
 
