@@ -68,7 +68,7 @@ class Outcome:
     stdout: str          # what was printed, cut at output_bytes
     seconds: float       # wall-clock time
 
-# %% ../nbs/01_sandbox.ipynb #3fe2b6db
+# %% ../nbs/01_sandbox.ipynb #a1feb79f
 class TooLarge(Exception):
     """A literal would be longer than its limit."""
     def __init__(self, limit: int):
@@ -80,7 +80,6 @@ def _short(obj, limit: int, size: int):
         raise TooLarge(limit)
     return obj
 
-# %% ../nbs/01_sandbox.ipynb #cd7fa5ca
 def _atom(obj, limit: int) -> str | None:
     "The literal of a value without parts; None for any other. Only exact built-in types are asked for their repr."
     kind = type(obj)
@@ -190,7 +189,7 @@ def _container(writer: _Writer, obj) -> str:
         return f"defaultdict({factory.__name__ if known else None}, {writer.mapping(obj)})"
     return _instance(writer, obj)
 
-# %% ../nbs/01_sandbox.ipynb #56f83419
+# %% ../nbs/01_sandbox.ipynb #d4d3c868
 _CALLS = ("float", "complex", "set", "frozenset", "range", "bytearray", "Decimal", "Fraction", "deque", "Counter",
           "OrderedDict", "defaultdict")
 
@@ -209,7 +208,6 @@ def _instance(writer: _Writer, obj) -> str:
     state = _state(obj) if _of_class(type(obj), "__dict__").get("__module__") == "program" else {}
     return f"{_opaque(obj)[:-1]} {writer.arguments(state)}>" if state else _opaque(obj)
 
-# %% ../nbs/01_sandbox.ipynb #968dedba
 def literal(obj, limit: int = 1_000_000, attributes: bool = False) -> str:
     """The canonical literal of `obj`: text that names its exact type and value, made without running code of its classes.
 
@@ -323,7 +321,7 @@ def _fence(folder: str) -> int:
             os.close(place)
     return rules
 
-# %% ../nbs/01_sandbox.ipynb #f90c9b58
+# %% ../nbs/01_sandbox.ipynb #64ba41bf
 _DENIED = {"x86_64": {
     "network": (41,), "execute": (59, 322), "trace": (101, 310, 311, 312, 438, 440), "signal": (200, 129, 297, 424),
     "namespace": (272, 308, 161, 155), "mount": (165, 166, 428, 429, 430, 431, 432, 433, 442, 457, 458),
@@ -342,7 +340,6 @@ _DENIED = {"x86_64": {
     "fork": (), "own": (129, 131, 261, 122, 119), "clone": (220,), "prctl": (167,), "fcntl": (25,), "ioctl": (29,)}}
 _TOOLS = {"prctl": (16, (1, 4, 22, 35, 36, 0x59616D61)), "fcntl": (24, (8, 10, 15, 1024, 1026)), "ioctl": (24, (0x5412, 0x8901, 0x8902))}
 
-# %% ../nbs/01_sandbox.ipynb #8a50297d
 def _countable() -> bool:
     "Whether this user's processes are counted against the limit on them."
     pid = os.fork()
@@ -515,7 +512,7 @@ def _read(fd: int) -> dict | None:
         text += chunk
     return json.loads(text[4:])
 
-# %% ../nbs/01_sandbox.ipynb #d8023d49
+# %% ../nbs/01_sandbox.ipynb #026ea9e1
 class _Child:
     "A child as its worker sees it: from the fork to the last process that it left behind."
 
@@ -544,7 +541,7 @@ class _Child:
             return 0.0
 
     def left(self, start: float, before: float) -> float:
-        "Seconds that a call still has: time spent waiting for a processor is given back, up to as much again."
+        "Seconds that a call still has, those given back included."
         limit, gone = _LIMITS["seconds"], time.monotonic() - start
         return limit - gone if gone < limit else limit + min(limit, self.delay() - before) - gone
 
