@@ -15,7 +15,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
+
 SECONDS, SECRET = 3, "a-secret-of-the-parent"
+OWNER = """from semcoder.sandbox import Limits, Sandbox
+box = Sandbox(1, Limits(seconds=600))
+print(box.run("", "1").value, flush=True)
+input()
+box.run("while True: pass", "1")"""
 WALLS = {
     "namespaces": ("_enclose(_HOME, _LIMITS)\n", ""), "limits": ("_limit(_LIMITS, ", "(_prctl(36, 1), _prctl(38, 1)) or ("),
     "landlock": ("_RULES = _fence(_HOME)", "_RULES = -1"), "seccomp": ("_filter(_countable())", "(None, [])")}
@@ -70,9 +77,17 @@ def failure(oracle: str, passed: bool, folder: Path) -> bool:
     return passed != (oracle == "pass") if oracle in ("pass", "fail") else passed
 
 
+def lives(pid: int) -> bool:
+    "Whether a process is there and not merely dead and waiting for its parent."
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
 def processes() -> set[int]:
-    "The processes of this namespace, but for those that are dead and wait for their parent."
-    return {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/stat") if path.read_text().rpartition(") ")[2][0] != "Z"}
+    "The processes of this namespace."
+    return {int(name) for name in filter(str.isdigit, os.listdir("/proc")) if lives(int(name))}
 
 
 def attack(every: list, without: list[str], root: Path) -> list[str]:
@@ -106,6 +121,24 @@ def attack(every: list, without: list[str], root: Path) -> list[str]:
     return wrong
 
 
+def orphans() -> list[str]:
+    "Kills the owner of a sandbox while a child runs, and returns a line for each process below it that lives on."
+    owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert owner.stdout.readline() == "1\n"
+    family, deadline = psutil.Process(owner.pid), time.monotonic() + 20
+    workers = [process.pid for process in family.children(recursive=True)]
+    owner.stdin.write("\n")
+    owner.stdin.flush()
+    while len(left := [process.pid for process in family.children(recursive=True)]) == len(workers):
+        time.sleep(0.01)
+    owner.kill()
+    owner.communicate()
+    while left and time.monotonic() < deadline:
+        left = list(filter(lives, left))
+        time.sleep(0.05)
+    return [f"outlived the owner of its sandbox: {pid}" for pid in left]
+
+
 def main() -> None:
     arguments = sys.argv[1:]
     without = arguments.pop(0).split(",") if arguments[0] == "--without" and arguments.pop(0) else []
@@ -114,7 +147,7 @@ def main() -> None:
     before, shared = processes(), set(os.listdir("/dev/shm"))
     with tempfile.TemporaryDirectory() as root, tempfile.TemporaryDirectory() as own:
         tempfile.tempdir = own
-        wrong = attack(every, without, Path(root))
+        wrong = attack(every, without, Path(root)) + orphans()
         wrong += [f"left in the temporary folder: {name}" for name in os.listdir(own)]
         tempfile.tempdir = None
     wrong += [f"left in /dev/shm: {name}" for name in set(os.listdir("/dev/shm")) - shared]

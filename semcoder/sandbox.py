@@ -68,7 +68,7 @@ class Outcome:
     stdout: str          # what was printed, cut at output_bytes
     seconds: float       # wall-clock time
 
-# %% ../nbs/01_sandbox.ipynb #3fe2b6db
+# %% ../nbs/01_sandbox.ipynb #9cff6ff0
 class TooLarge(Exception):
     """A literal would be longer than its limit."""
     def __init__(self, limit: int):
@@ -80,11 +80,14 @@ def _short(obj, limit: int, size: int):
         raise TooLarge(limit)
     return obj
 
-# %% ../nbs/01_sandbox.ipynb #cd7fa5ca
+def _among(kind: type, *kinds: type) -> bool:
+    "Whether a class is one of `kinds`; `in` would ask its metaclass what it equals."
+    return any(kind is one for one in kinds)
+
 def _atom(obj, limit: int) -> str | None:
     "The literal of a value without parts; None for any other. Only exact built-in types are asked for their repr."
     kind = type(obj)
-    if obj is None or obj is ... or kind in (bool, range, decimal.Decimal, datetime.date, datetime.timedelta):
+    if obj is None or kind is bool:
         return repr(obj)
     if kind is int:
         return repr(obj) if obj.bit_length() <= 2000 else hex(_short(obj, limit, obj.bit_length() // 4))
@@ -92,9 +95,11 @@ def _atom(obj, limit: int) -> str | None:
         return repr(obj) if obj - obj == 0 else f"float('{obj!r}')"
     if kind is complex:
         return repr(obj) if obj - obj == 0 else f"complex({_atom(obj.real, limit)}, {_atom(obj.imag, limit)})"
-    if kind in (str, bytes, bytearray):
+    if kind is str or kind is bytes or kind is bytearray:
         return repr(_short(obj, limit, len(obj)))
-    if kind in (datetime.datetime, datetime.time) and type(obj.tzinfo) in (type(None), datetime.timezone):
+    if obj is ... or _among(kind, range, decimal.Decimal, datetime.date, datetime.timedelta):
+        return repr(obj)
+    if _among(kind, datetime.datetime, datetime.time) and _among(type(obj.tzinfo), type(None), datetime.timezone):
         return repr(obj)
     if kind is fractions.Fraction:
         return f"Fraction({_atom(obj.numerator, limit)}, {_atom(obj.denominator, limit)})"
@@ -190,13 +195,13 @@ def _container(writer: _Writer, obj) -> str:
         return f"defaultdict({factory.__name__ if known else None}, {writer.mapping(obj)})"
     return _instance(writer, obj)
 
-# %% ../nbs/01_sandbox.ipynb #56f83419
+# %% ../nbs/01_sandbox.ipynb #8c22ac52
 _CALLS = ("float", "complex", "set", "frozenset", "range", "bytearray", "Decimal", "Fraction", "deque", "Counter",
           "OrderedDict", "defaultdict")
 
 def _instance(writer: _Writer, obj) -> str:
     name, kind = _of_class(type(obj), "__name__"), type(type(obj))
-    if enum.EnumMeta in _of_class(kind, "__mro__"):
+    if _among(enum.EnumMeta, *_of_class(kind, "__mro__")):
         member = _state(obj).get("_name_")
         return f"{name}.{member}" if type(member) is str and member.isidentifier() else _opaque(obj)
     fields = _fields(obj)
@@ -204,12 +209,11 @@ def _instance(writer: _Writer, obj) -> str:
         return f"{name}({writer.arguments(fields)})"
     if not writer.attributes:
         return _opaque(obj)
-    if BaseException in _of_class(type(obj), "__mro__"):
+    if _among(BaseException, *_of_class(type(obj), "__mro__")):
         return f"{name}({writer.items(BaseException.args.__get__(obj))})"
     state = _state(obj) if _of_class(type(obj), "__dict__").get("__module__") == "program" else {}
     return f"{_opaque(obj)[:-1]} {writer.arguments(state)}>" if state else _opaque(obj)
 
-# %% ../nbs/01_sandbox.ipynb #968dedba
 def literal(obj, limit: int = 1_000_000, attributes: bool = False) -> str:
     """The canonical literal of `obj`: text that names its exact type and value, made without running code of its classes.
 
@@ -323,7 +327,7 @@ def _fence(folder: str) -> int:
             os.close(place)
     return rules
 
-# %% ../nbs/01_sandbox.ipynb #f90c9b58
+# %% ../nbs/01_sandbox.ipynb #64ba41bf
 _DENIED = {"x86_64": {
     "network": (41,), "execute": (59, 322), "trace": (101, 310, 311, 312, 438, 440), "signal": (200, 129, 297, 424),
     "namespace": (272, 308, 161, 155), "mount": (165, 166, 428, 429, 430, 431, 432, 433, 442, 457, 458),
@@ -342,7 +346,6 @@ _DENIED = {"x86_64": {
     "fork": (), "own": (129, 131, 261, 122, 119), "clone": (220,), "prctl": (167,), "fcntl": (25,), "ioctl": (29,)}}
 _TOOLS = {"prctl": (16, (1, 4, 22, 35, 36, 0x59616D61)), "fcntl": (24, (8, 10, 15, 1024, 1026)), "ioctl": (24, (0x5412, 0x8901, 0x8902))}
 
-# %% ../nbs/01_sandbox.ipynb #8a50297d
 def _countable() -> bool:
     "Whether this user's processes are counted against the limit on them."
     pid = os.fork()
@@ -430,13 +433,13 @@ def run_program(code: str, call: str):
     names, expression = load_program(code, call)
     return eval(*(expression, names))
 
-# %% ../nbs/01_sandbox.ipynb #04f60a97
+# %% ../nbs/01_sandbox.ipynb #6367c6b2
 def describe(error: BaseException) -> str:
     """`Type: message`, at most about 1000 characters, without running code of the exception's class."""
     kind, args = type(error), BaseException.args.__get__(error)
     slots = (_of_class(base, "__dict__").get("__str__") for base in _of_class(kind, "__mro__"))
     plain = type(next(filter(None, slots))) is types.WrapperDescriptorType
-    if plain and all(type(arg) in (str, int, float, bool, tuple) for arg in args):
+    if plain and all(_among(type(arg), str, int, float, bool, tuple) for arg in args):
         message = str(error)[:1000]
     else:
         message = ", ".join(literal(arg, 10_000) for arg in args)[:1000]
@@ -515,7 +518,7 @@ def _read(fd: int) -> dict | None:
         text += chunk
     return json.loads(text[4:])
 
-# %% ../nbs/01_sandbox.ipynb #d8023d49
+# %% ../nbs/01_sandbox.ipynb #026ea9e1
 class _Child:
     "A child as its worker sees it: from the fork to the last process that it left behind."
 
@@ -544,7 +547,7 @@ class _Child:
             return 0.0
 
     def left(self, start: float, before: float) -> float:
-        "Seconds that a call still has: time spent waiting for a processor is given back, up to as much again."
+        "Seconds that a call still has, those given back included."
         limit, gone = _LIMITS["seconds"], time.monotonic() - start
         return limit - gone if gone < limit else limit + min(limit, self.delay() - before) - gone
 
@@ -676,7 +679,7 @@ def _serve() -> None:
         if index is None:
             break
 
-# %% ../nbs/01_sandbox.ipynb #d345c049
+# %% ../nbs/01_sandbox.ipynb #7c8c29de
 _IMPORTS = """
 import ctypes, os, sys
 _libc = ctypes.CDLL(None)
@@ -703,7 +706,7 @@ if _WORKER > 1:
     _remove(_HOME)
 """
 _SHIPPED = (
-    TooLarge, _short, _atom, _of_class, _state, _fields, _opaque, _Writer, _container, _instance, literal, describe, _compiled,
+    TooLarge, _short, _among, _atom, _of_class, _state, _fields, _opaque, _Writer, _container, _instance, literal, describe, _compiled,
     load_program, _prctl, _limit, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _shares, _answer, _child, _write, _missing, _read,
     _Child, _drain, _reap, _children, _emptied, _remove, _life, _serve)
 
