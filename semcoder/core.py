@@ -67,20 +67,25 @@ class expect_error:
         self.text = str(error)
         return issubclass(kind, self.kind)
 
-# %% ../nbs/00_core.ipynb #83b8432b
+# %% ../nbs/00_core.ipynb #be0ea229
 @cache
 def _hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind)
 
-def _fits(value: Any, kind: Any) -> bool:
-    "Whether `value` is of the annotated type; bool is no int here, and an int is no float."
-    origin, args = get_origin(kind), get_args(kind)
-    if origin is types.UnionType: return any(_fits(value, k) for k in args)
-    if origin is list: return type(value) is list and all(_fits(v, args[0]) for v in value)
-    if origin is dict: return type(value) is dict and all(_fits(k, args[0]) and _fits(v, args[1]) for k, v in value.items())
-    return type(value) is kind
+@cache
+def _fits(kind: Any) -> Callable[[Any], bool]:
+    "The test whether a value is of an annotated type; bool is no int here, and an int is no float."
+    origin, parts = get_origin(kind), [_fits(part) for part in get_args(kind)]
+    if origin is types.UnionType: return lambda value: any(part(value) for part in parts)
+    if origin is list: return lambda value: type(value) is list and all(map(parts[0], value))
+    if origin is dict: return lambda value: type(value) is dict and all(map(parts[0], value)) and all(map(parts[1], value.values()))
+    return lambda value: type(value) is kind
 
-# %% ../nbs/00_core.ipynb #07549a3f
+@cache
+def _tests(kind: type) -> list[tuple[str, Callable[[Any], bool]]]:
+    return [(name, _fits(annotation)) for name, annotation in _hints(kind).items()]
+
+# %% ../nbs/00_core.ipynb #1f863e45
 def digest(content: str | bytes) -> str:
     "The first 16 hexadecimal digits of the SHA-256 of `content`."
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()[:16]
@@ -97,9 +102,10 @@ class Record:
     Raises `DataError` when a field is given a value of another type.
     """
     def __post_init__(self):
-        for name, kind in _hints(type(self)).items():
+        for name, fits in _tests(type(self)):
             value = getattr(self, name)
-            if not _fits(value, kind):
+            if not fits(value):
+                kind = _hints(type(self))[name]
                 raise DataError(f"{type(self).__name__}.{name} should be {getattr(kind, '__name__', kind)}, not {value!r:.80}")
 
     @cached_property

@@ -445,14 +445,24 @@ def describe(error: BaseException) -> str:
         message = ", ".join(literal(arg, 10_000) for arg in args)[:1000]
     return f"{_of_class(kind, '__name__')[:100]}: {message}".encode("utf-8", "backslashreplace").decode()
 
-# %% ../nbs/01_sandbox.ipynb #5f662dae
+# %% ../nbs/01_sandbox.ipynb #a3de2399
 _QUIET = frozenset("""__future__ abc array base64 binascii bisect cmath collections copy dataclasses datetime decimal difflib enum fractions
 functools hashlib heapq itertools json math numbers operator pprint random re statistics string struct textwrap time typing unicodedata""".split())
 _PLAIN_NAMES = frozenset(f"__{name}__" for name in """abs add all and annotations bool call class contains copy deepcopy delitem doc divmod
 enter eq exit float floordiv format ge getattr getitem gt hash iadd index init int invert isub iter le len lt main mod module mul name ne
 neg new next or pos post_init pow radd repr reversed rmul round rsub setitem slots str sub truediv xor""".split())
-_LOUD = r"\b(?:eval|exec|compile|open|input|vars|setattr|delattr|breakpoint|getcontext|setcontext|localcontext|sys|os|builtins|gc)\b"
-_ASSIGNED = r"(?<![\w.])(?!self\b|cls\b)\w+(?:\.\w+)+\s*(?:[-+*/%&|^@]|//|\*\*|>>|<<)?=(?!=)"
+_LOUD = r"\b(?:eval|exec|compile|open|input|vars|setattr|delattr|breakpoint|getcontext|setcontext|localcontext|register|sys|os|builtins|gc)\b"
+
+def _reaches(code: str) -> bool:
+    "Whether a program assigns or deletes attributes, or items of attributes, of anything but `self` and `cls`."
+    for node in ast.walk(ast.parse(code)):
+        owned = isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load)
+        chain = [node] if owned else []
+        while chain and isinstance(chain[-1], (ast.Attribute, ast.Subscript)):
+            chain.append(chain[-1].value)
+        if any(isinstance(part, ast.Attribute) for part in chain) and getattr(chain[-1], "id", "") not in ("self", "cls"):
+            return True
+    return False
 
 def _shares(code: str) -> bool:
     "Whether the calls of a program may run in one child: it cannot reach what they would have in common."
@@ -460,7 +470,10 @@ def _shares(code: str) -> bool:
         return False
     imports = re.findall(r"\b(?:from|import)\s+(.*)", code)
     modules = {name.split(".")[0] for line in imports for name in re.split(r"\s+import\b.*|\s+as\s+\w+|[,;#]", line) for name in name.split()}
-    return modules <= _QUIET and not (modules and re.search(_ASSIGNED, code))
+    try:
+        return modules <= _QUIET and not (modules and _reaches(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
 
 # %% ../nbs/01_sandbox.ipynb #3df6773a
 def _answer(code: str, call: str, limits: dict) -> tuple[str, str]:
@@ -679,7 +692,7 @@ def _serve() -> None:
         if index is None:
             break
 
-# %% ../nbs/01_sandbox.ipynb #7c8c29de
+# %% ../nbs/01_sandbox.ipynb #fb25d0cb
 _IMPORTS = """
 import ctypes, os, sys
 _libc = ctypes.CDLL(None)
@@ -707,7 +720,7 @@ if _WORKER > 1:
 """
 _SHIPPED = (
     TooLarge, _short, _among, _atom, _of_class, _state, _fields, _opaque, _Writer, _container, _instance, literal, describe, _compiled,
-    load_program, _prctl, _limit, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _shares, _answer, _child, _write, _missing, _read,
+    load_program, _prctl, _limit, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _reaches, _shares, _answer, _child, _write, _missing, _read,
     _Child, _drain, _reap, _children, _emptied, _remove, _life, _serve)
 
 def source_of(*objects) -> str:
@@ -721,7 +734,7 @@ def _class_source(kind: type) -> str:
     return next(ast.get_source_segment(text, node) for node in ast.parse(text).body
                 if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
 
-_TABLES = {name: globals()[name] for name in ("_CALLS", "_DENIED", "_TOOLS", "_ALLOW", "_REFUSE", "_ABSENT", "_OWN", "_QUIET", "_PLAIN_NAMES", "_LOUD", "_ASSIGNED")}
+_TABLES = {name: globals()[name] for name in ("_CALLS", "_DENIED", "_TOOLS", "_ALLOW", "_REFUSE", "_ABSENT", "_OWN", "_QUIET", "_PLAIN_NAMES", "_LOUD")}
 _SOURCE = _IMPORTS + "".join(f"{name} = {value!r}\n" for name, value in _TABLES.items()) + "\n" + source_of(*_SHIPPED)
 _PLAIN = source_of(run_program) + "run = run_program\n"
 
