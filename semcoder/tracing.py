@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STYLES', 'run_traced', 'trace_all', 'trace', 'trace_here', 'Shown', 'show', 'render']
 
-# %% ../nbs/02_tracing.ipynb #2715001e
+# %% ../nbs/02_tracing.ipynb #ea13236d
 import ast
 import contextlib
 import dis
@@ -17,7 +17,7 @@ import sys
 import types
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, repeat
 from operator import is_
 
@@ -429,11 +429,15 @@ def _unwrapped(value):
     wrapped = type(kind) is type and kind.__name__ == "async_generator_wrapped_value" and not kind.__flags__ & 1 << 9
     return gc.get_referents(value)[0] if wrapped else value
 
-# %% ../nbs/02_tracing.ipynb #22760517
+# %% ../nbs/02_tracing.ipynb #e6472ebf
+@lru_cache(1)
+def _tables(code: str) -> _Program:
+    return _Program(code)
+
 def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_000, work: int = 30_000_000) -> str:
     """The guest: runs a call under the tracer; returns JSON with steps, result, error and truncated."""
     names, expression = load_program(code, call)
-    run, failure = _Run(_Program(code), steps, characters, work), None
+    run, failure = _Run(_tables(code), steps, characters, work), None
     sys.settrace(run.enter)
     try:
         value = eval(expression, names)
@@ -458,11 +462,11 @@ def _packed(run: _Run, result: str | None, error: str | None, room: int) -> str:
 
 _FUNCTIONS = (
     _head, _bound, _captured, _Scope, _Program, _kinds, _uniform, _simple, _shape, _Literals, _headroom, _Run, _Kind, _Activation,
-    _finish, _bind, _place, _raise, _leave, _unwrapped, _packed, run_traced)
+    _finish, _bind, _place, _raise, _leave, _unwrapped, _tables, _packed, run_traced)
 _GUEST = f"""
 import ast, dis, gc, json, sys, types
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import chain, repeat
 from operator import is_
 _ATOMS = {{id(kind) for kind in (int, str, float, bool, bytes, type(None))}}
