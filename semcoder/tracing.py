@@ -43,32 +43,85 @@ def _head(node: ast.AST) -> tuple[int, int, int]:
             return node.lineno, node.lineno, node.lineno
     return node.lineno, node.lineno, node.end_lineno
 
-# %% ../nbs/02_tracing.ipynb #4fc6754d
-def _bound(*nodes: ast.AST) -> Iterator[str]:
-    "The names that running a simple statement, or evaluating an expression, surely binds."
-    stack = [*reversed(nodes)]
-    while stack:
-        match stack.pop():
-            case ast.Name(id=name, ctx=ast.Store()):
-                yield name
-            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
-                yield from (alias.asname or alias.name.partition(".")[0] for alias in aliases)
-            case ast.BoolOp(values=[first, *_]) | ast.IfExp(test=first) | ast.Assert(test=first):
-                stack.append(first)
-            case ast.Compare(left=left, comparators=[right, *_]):
-                stack += right, left
-            case ast.AnnAssign(value=None) | ast.Lambda() | ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                pass
-            case node:
-                stack += reversed([*ast.iter_child_nodes(node)])
+# %% ../nbs/02_tracing.ipynb #5f1aad15
+_PARTS = {
+    ast.AnnAssign: ("target", "value"), ast.Assert: ("test",), ast.Assign: ("targets", "value"), ast.AugAssign: ("target", "value"),
+    ast.BinOp: ("left", "right"), ast.BoolOp: ("values",), ast.Break: (), ast.Call: ("args", "keywords"), ast.Compare: ("left", "comparators"),
+    ast.Constant: (), ast.Continue: (), ast.Dict: ("keys", "values"), ast.Expr: ("value",), ast.FormattedValue: ("value", "format_spec"),
+    ast.IfExp: ("test", "body", "orelse"), ast.JoinedStr: ("values",), ast.keyword: ("value",), ast.List: ("elts",), ast.Pass: (),
+    ast.Return: ("value",), ast.Set: ("elts",), ast.Slice: ("lower", "upper", "step"), ast.Starred: ("value",),
+    ast.Subscript: ("value", "slice"), ast.Tuple: ("elts",), ast.UnaryOp: ("operand",)}
+_SURE = {ast.BoolOp: 1, ast.IfExp: 1, ast.Compare: 2}
+_PURE = frozenset("""abs all any bool chr dict divmod enumerate filter float int isinstance len list map max min ord print range repr reversed
+    round set sorted str sum tuple zip""".split())
+_METHODS = frozenset(name for kind in (str, list, tuple, dict, set, int, float) for name in dir(kind) if name[0] != "_") - frozenset("""add append clear
+    difference_update discard extend insert intersection_update pop popitem remove reverse setdefault sort symmetric_difference_update update""".split())
 
+class _Effects:
+    "What evaluating syntax does: the names that it surely binds, those that it reads, whether it is calm, and whether it may alter in place."
+
+    def __init__(self, *nodes: ast.AST):
+        self.binds, self.reads, self.calm, self.alters = [], set(), True, False
+        for node in nodes:
+            self.see(node, True)
+
+    def see(self, node: ast.AST, sure: bool) -> None:
+        kind = type(node)
+        if kind is ast.Name:
+            self.name(node.id, type(node.ctx), sure)
+        elif kind in _PARTS:
+            _parts(self, node, kind, sure)
+        elif kind in (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp):
+            _comprehension(self, node)
+        else:
+            self.calm = False
+            if kind in (ast.Import, ast.ImportFrom):
+                self.binds += (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+            elif kind is not ast.Lambda:
+                for part in ast.iter_child_nodes(node): self.see(part, sure)
+
+    def name(self, name: str, context: type, sure: bool) -> None:
+        if context is ast.Load:
+            self.reads.add(name)
+        elif context is ast.Store and sure:
+            self.binds.append(name)
+        else:
+            self.calm = False
+
+# %% ../nbs/02_tracing.ipynb #1c2e094c
+def _parts(self: _Effects, node: ast.AST, kind: type, sure: bool) -> None:
+    if kind is ast.Call:
+        self.calm &= isinstance(node.func, ast.Name) and node.func.id in _PURE or isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS
+        self.see(node.func.value if isinstance(node.func, ast.Attribute) else node.func, sure)
+    elif kind is ast.Subscript:
+        self.calm &= isinstance(node.ctx, ast.Load)
+    elif kind is ast.AugAssign:
+        self.alters = True
+    elif kind is ast.AnnAssign and not node.value:
+        return
+    certain, count = _SURE.get(kind, 1 << 30) if sure else 0, 0
+    for field in _PARTS[kind]:
+        part = getattr(node, field)
+        for one in part if type(part) is list else (part,):
+            count += 1
+            if one is not None:
+                self.see(one, count <= certain)
+
+def _comprehension(self: _Effects, node: ast.AST) -> None:
+    targets = _Effects(*(part.target for part in node.generators))
+    inner = _Effects(*([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]),
+                     *(one for part in node.generators for one in (part.iter, *part.ifs)))
+    self.calm &= inner.calm and targets.calm and not any(part.is_async for part in node.generators)
+    self.reads |= inner.reads.difference(targets.binds)
+
+# %% ../nbs/02_tracing.ipynb #cdddf51a
 def _captured(node: ast.AST) -> list[str]:
     "The names that are bound when the body of a compound statement, a handler or a case is entered."
     match node:
         case ast.For(target=target) | ast.AsyncFor(target=target):
-            return [*_bound(target)]
+            return _Effects(target).binds
         case ast.With(items=items) | ast.AsyncWith(items=items):
-            return [*_bound(*(item.optional_vars for item in items if item.optional_vars))]
+            return _Effects(*(item.optional_vars for item in items if item.optional_vars)).binds
         case ast.ExceptHandler(name=str() as name):
             return [name]
         case ast.match_case(pattern=pattern):
@@ -76,31 +129,39 @@ def _captured(node: ast.AST) -> list[str]:
             return [name for name in dict.fromkeys(found) if name]
     return []
 
-# %% ../nbs/02_tracing.ipynb #84e503d3
-class _Scope:
-    "What the statements of one function do, by the lines at which they start."
+# %% ../nbs/02_tracing.ipynb #3b6d2285
+_WILD = ("__", "global", "nonlocal", "exec", "eval", "vars", "attr", "builtins", "sys", "weakref", "thread", "signal", "ctypes", "gc", "inspect")
 
-    def __init__(self):
-        self.binds, self.enters, self.returns, self.reraises, self.turns, self.waits = {}, {}, {}, {}, set(), set()
+class _Statement:
+    "What the tracer must know of the statements that start on a line."
+
+    def __init__(self, line: int, calm: bool):
+        self.line, self.calm, self.alters, self.binds, self.reads = line, calm, False, (), set()
+        self.following, self.entered = 0, ()
+        self.cleanup = self.reraises = None
+        self.turns = self.waits = False
 
 class _Program:
-    "What the tracer must know of a program: at which line the statement around a line starts, and each function's scope."
+    "What the tracer must know of a program: at which line the statement around a line starts, and each function's statements."
 
     def __init__(self, code: str):
-        self.tree, self.start, self.scopes = ast.parse(code), {}, {}
-        self.statements(self.tree.body, _Scope(), 0, frozenset())
+        self.tree, self.start, self.scopes, self.wild = ast.parse(code), {}, {}, any(word in code for word in _WILD)
+        self.statements(self.tree.body, {}, 0, frozenset())
 
-    def statements(self, body: list, scope: _Scope, head: int, cleanup: frozenset) -> None:
+    def statements(self, body: list, scope: dict, head: int, cleanup: frozenset) -> None:
         "Enters a body into the tables. `head`: the line of the compound statement it belongs to; `cleanup`: what runs when it is left."
         for node in body:
             line = self.place(*_head(node))
-            bound = tuple(self.contents(node, scope, line, cleanup))
-            if bound and line != head:
-                scope.binds[line] = scope.binds.get(line, ()) + bound
+            at = scope.setdefault(line, _Statement(line, True))
+            done = self.contents(node, scope, at, cleanup)
+            at.calm, at.alters = at.calm and done.calm and (line != head or not done.binds), at.alters or done.alters
+            at.reads |= done.reads
+            if line != head:
+                at.binds += (*done.binds,)
             if isinstance(node, ast.Return):
-                scope.returns[line] = cleanup
+                at.cleanup = cleanup
             if isinstance(node, ast.Raise) and node.exc is None:
-                scope.reraises[line] = line != head
+                at.reraises = line != head
 
     def place(self, first: int, line: int, last: int) -> int:
         "The line at which a statement starts; its other lines lead there."
@@ -112,25 +173,26 @@ class _Program:
     def inner(self, line: int) -> set[str]:
         "The variables of the comprehensions around a line."
         found = (node for node in ast.walk(self.tree) if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp)))
-        return {name for node in found if node.lineno <= line <= node.end_lineno for part in node.generators for name in _bound(part.target)}
+        return {name for node in found if node.lineno <= line <= node.end_lineno for part in node.generators for name in _Effects(part.target).binds}
 
-    def contents(self, node: ast.AST, scope: _Scope, line: int, cleanup: frozenset) -> Iterable[str]:
-        "Enters what a statement contains; returns the names that it binds."
+    def contents(self, node: ast.AST, scope: dict, at: _Statement, cleanup: frozenset) -> _Effects:
+        "Enters what a statement contains; returns what it does itself."
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                inner = _Scope()
+                inner, done = {}, _Effects()
                 if not isinstance(node, ast.ClassDef):
                     self.scopes[_head(node)[0], node.name] = inner
                 self.statements(node.body, inner, 0, frozenset())
-                return [node.name]
+                done.binds, done.calm = [node.name], False
+                return done
             case ast.Match(subject=subject, cases=cases):
-                self.statements(cases, scope, line, cleanup)
-                return _bound(subject)
-        return self.compound(node, scope, line, cleanup) if hasattr(node, "body") else _bound(node)
+                self.statements(cases, scope, at.line, cleanup)
+                return _Effects(subject)
+        return self.compound(node, scope, at, cleanup) if hasattr(node, "body") else _Effects(node)
 
-    def compound(self, node: ast.AST, scope: _Scope, line: int, cleanup: frozenset) -> Iterable[str]:
+    def compound(self, node: ast.AST, scope: dict, at: _Statement, cleanup: frozenset) -> _Effects:
         "Enters the bodies of a compound statement, a handler or a case."
-        last = getattr(node, "finalbody", None)
+        last, line = getattr(node, "finalbody", None), at.line
         after = range(last[0].lineno, node.end_lineno + 1) if last else [line] if isinstance(node, (ast.With, ast.AsyncWith)) else ()
         self.statements(node.body, scope, line, cleanup.union(after))
         self.statements(getattr(node, "handlers", []), scope, line, cleanup.union(after))
@@ -138,12 +200,20 @@ class _Program:
         self.statements(last or [], scope, 0, cleanup)
         following = self.start.get(node.body[0].lineno, node.body[0].lineno)
         if following != line and (bound := tuple(_captured(node))):
-            scope.enters[line] = following, bound
-        if following == line and isinstance(node, (ast.For, ast.AsyncFor, ast.While)):
-            scope.turns.add(line)
-        if isinstance(node, ast.AsyncFor):
-            scope.waits.add(line)
-        return _bound(node.test) if isinstance(node, (ast.If, ast.While)) else ()
+            at.following, at.entered = following, bound
+        at.turns |= following == line and isinstance(node, (ast.For, ast.AsyncFor, ast.While))
+        at.waits |= isinstance(node, ast.AsyncFor)
+        return _entrance(node, following != line)
+
+def _entrance(node: ast.AST, spread: bool) -> _Effects:
+    "What the head of a compound statement does, besides binding names for the body; calm only if the body is on other lines."
+    if isinstance(node, (ast.If, ast.While)):
+        done = _Effects(node.test)
+    else:
+        done = _Effects(node.target, node.iter) if isinstance(node, ast.For) else _Effects()
+        done.calm, done.binds = done.calm and isinstance(node, (ast.For, ast.Try)), []
+    done.calm = done.calm and spread
+    return done
 
 # %% ../nbs/02_tracing.ipynb #89d422dc
 _ATOMS = {id(kind) for kind in (int, str, float, bool, bytes, type(None))}
@@ -186,12 +256,12 @@ def _shape(leaves: list, room: int) -> tuple[bool, bool]:
     plain = _simple([*chain.from_iterable(rows)], room) and _simple([leaf for leaf in leaves if id(type(leaf)) not in _ROWS], room)
     return plain, plain and id(list) not in kinds
 
-# %% ../nbs/02_tracing.ipynb #e0d3a13c
+# %% ../nbs/02_tracing.ipynb #2b1a5dc6
 class _Literals:
     "Writes literals and compares snapshots within a budget of characters written and of items looked at."
 
     def __init__(self, characters: int, work: int):
-        self.left, self.work = characters, work
+        self.left, self.work, self.plain = characters, work, True
 
     def slow(self, value) -> str:
         text = literal(value, max(1, self.left), attributes=True)
@@ -206,7 +276,7 @@ class _Literals:
         return self.look(value, kind)[2]
 
     def look(self, value, kind: type) -> tuple[type, list | None, str, int]:
-        "A snapshot of a value: its type, what it holds if none of that can change, its literal, its size."
+        "A snapshot of a value: its type, what it holds if none of that can change, its literal, its size. Clears `plain` for what may run code of the program."
         if kind is list or kind is tuple or kind is set:
             leaves = [*value]
             plain, frozen = _uniform(leaves, self.left), True
@@ -214,6 +284,7 @@ class _Literals:
             keys, items = [*value], [*value.values()]
             leaves, plain, frozen = keys + items, _uniform(keys, self.left) and _uniform(items, self.left), True
         else:
+            self.plain = False
             return kind, None, _OPAQUE.get(id(kind)) or self.slow(value), 0
         self.work -= len(leaves)
         if not plain:
@@ -222,10 +293,11 @@ class _Literals:
             text = "{" + ", ".join(sorted(map(repr, leaves))) + "}" if leaves else "set()"
         else:
             text = repr(value) if plain else self.slow(value)
+        self.plain = self.plain and (plain or frozen)
         return kind, leaves if frozen else None, text, len(value)
 
-    def difference(self, values, seen: dict, hide: set) -> tuple[dict, list]:
-        "The names whose value is new, with literals, and the names that are gone, since `seen` was last brought up to date."
+    def renewed(self, values, seen: dict, hide: set) -> dict:
+        "The names whose value is new, with literals, since `seen` was last brought up to date."
         changed = {}
         for name, value in values.items():
             old = seen.get(name, seen)
@@ -243,17 +315,30 @@ class _Literals:
                     continue
             changed[name] = text
             self.left -= len(text)
-        removed = [name for name in seen if name not in values] if hide or len(seen) > len(values) else []
-        for name in removed:
-            del seen[name]
-        return changed, removed
+        return changed
+
+    def rebound(self, values, seen: dict, names: tuple) -> dict:
+        "These names with literals, now that they are bound anew."
+        changed = {}
+        for name in names:
+            value = values[name]
+            kind = type(value)
+            if kind is int or kind is str or kind is bool or kind is float or value is None or kind is bytes:
+                seen[name], changed[name] = value, self.text(value)
+            else:
+                old = seen.get(name)
+                if type(old) is not tuple or old[0] is not kind or old[1] is None or not self.holds(value, kind, old):
+                    seen[name] = old = self.look(value, kind)
+                changed[name] = old[2]
+            self.left -= len(changed[name])
+        return changed
 
     def holds(self, value, kind: type, old: tuple) -> bool:
         "Whether a container still holds the objects of its snapshot."
         self.work -= old[3]
         return len(value) == old[3] and all(map(is_, old[1], chain(value, value.values()) if kind is dict else value))
 
-# %% ../nbs/02_tracing.ipynb #4f38c3f3
+# %% ../nbs/02_tracing.ipynb #babbd84e
 def _headroom(levels: int) -> None:
     "RecursionError when the stack has not this many levels left."
     if levels:
@@ -297,21 +382,29 @@ class _Run(_Literals):
     def activate(self, frame, code):
         kind = self.known.get(id(code))
         if kind is None:
-            kind = self.known[id(code)] = _Kind(code, self.program)
-        activation = _Activation(self, kind)
-        changed, _ = self.difference(frame.f_locals, activation.seen, ())
+            kind = self.known[id(code)] = _Kind(code, self.program, frame.f_globals)
+        activation, self.plain = _Activation(self, kind), True
+        changed, activation.calm = self.renewed(frame.f_locals, activation.seen, ()), self.plain
         for name in code.co_freevars:
             changed.pop(name, None)
         self.add(code.co_firstlineno, "call", kind.name, changed, [])
         return activation.event
 
-# %% ../nbs/02_tracing.ipynb #475834f8
-class _Kind:
-    "What the tracer must know of a code object."
+# %% ../nbs/02_tracing.ipynb #d0fc200a
+class _Kind(dict):
+    "What the tracer must know of a code object, and line -> the statement that is executed there."
 
-    def __init__(self, code: types.CodeType, program: _Program):
-        self.code, self.name = code, code.co_name
-        self.scope = program.scopes.get((code.co_firstlineno, code.co_name)) or _Scope()
+    def __init__(self, code: types.CodeType, program: _Program, names: dict):
+        self.code, self.name, self.start = code, code.co_name, program.start
+        self.suspends = code.co_flags & 0x2a0
+        self.scope = program.scopes.get((code.co_firstlineno, code.co_name), {})
+        self.calm = set() if program.wild or not _PURE.isdisjoint(names) else _PURE.union(code.co_varnames)
+
+    def __missing__(self, line: int) -> _Statement:
+        start = self.start.get(line, line)
+        self[line] = found = self.scope.get(start) or self.setdefault(start, _Statement(start, False))
+        found.calm = found.calm and found.reads <= self.calm
+        return found
 
     @cached_property
     def operations(self) -> bytes:
@@ -330,22 +423,21 @@ class _Kind:
             return next(step.argval for step in dis.get_instructions(self.code) if step.offset == frame.f_lasti)
         return frame.f_lasti
 
-# %% ../nbs/02_tracing.ipynb #c245361f
+# %% ../nbs/02_tracing.ipynb #4381184e
 class _Activation:
-    "The trace function of one activation of a function: the statement it is at, and its last snapshot."
-    line = first = returning = 0
-    raised, reraised = False, None
+    "The trace function of one activation of a function: the statement it is at, its last snapshot, and whether that is plain and calm."
 
     def __init__(self, run: _Run, kind: _Kind):
-        self.run, self.kind, self.scope, self.start, self.seen = run, kind, kind.scope, run.program.start, {}
+        self.run, self.kind, self.seen, self.calm = run, kind, {}, True
+        self.now = self.returning = self.reraised = None
+        self.first, self.raised = 0, False
 
     def event(self, frame, event: str, arg):
         if self.run.truncated:
             return None
         try:
             if event == "line":
-                line = frame.f_lineno
-                self.at(frame, self.start.get(line, line))
+                self.at(frame, self.kind[frame.f_lineno])
             elif event == "return":
                 _leave(self, frame, arg)
             elif event == "exception":
@@ -354,36 +446,54 @@ class _Activation:
             self.run.stop()
         return frame.f_trace
 
-    def at(self, frame, line: int) -> None:
-        "A line begins: the statement before it is finished, unless this is another line of it."
-        if line == self.line and line not in self.scope.turns and self.kind.landing(frame) > self.first:
+    def at(self, frame, statement: _Statement) -> None:
+        "A statement begins, so that the one before it is finished; unless this is another line of it."
+        if statement is self.now and not statement.turns and self.kind.landing(frame) > self.first:
             return
-        if self.line:
-            _finish(self, frame, line)
-        self.line, self.first = line, frame.f_lasti
-        if self.returning and line not in self.scope.returns[self.returning]:
-            self.returning = 0
-        if line in self.scope.reraises and sys.exc_info()[1] is not None:
+        now = self.now
+        if now and now.calm and self.calm and not self.raised and now.cleanup is None and not now.alters:
+            names = now.entered if now.following == statement.line else now.binds
+            changed = self.run.rebound(frame.f_locals, self.seen, names) if names else {}
+            self.run.add(now.line, "line", self.kind.name, changed, [])
+        elif now:
+            _finish(self, frame, statement.line)
+        self.now, self.first = statement, frame.f_lasti
+        if self.returning and statement.line not in self.returning.cleanup:
+            self.returning = None
+        if statement.reraises is not None and sys.exc_info()[1] is not None:
             self.reraised = self.run.text(sys.exc_info()[1])
 
-# %% ../nbs/02_tracing.ipynb #edeb92d1
+# %% ../nbs/02_tracing.ipynb #b29e3483
 def _finish(self: _Activation, frame, following: int = 0) -> None:
     "Records the end of the current statement, from which the run goes on to the line `following`, or out of the frame."
-    line, scope, run = self.line, self.scope, self.run
-    changed, removed = run.difference(frame.f_locals, self.seen, run.program.inner(frame.f_lineno) if self.raised else ())
-    if not self.raised:
-        _bind(self, scope.binds.get(line, ()), changed)
-        if line in scope.enters and scope.enters[line][0] == following:
-            _bind(self, scope.enters[line][1], changed)
-    reraised = self.reraised if not following or scope.reraises.get(line) else None
-    quiet = self.raised or reraised or not following and (line in scope.returns or self.kind.name == "<lambda>")
+    now, run = self.now, self.run
+    names = now.entered if now.following == following and following else now.binds
+    if self.calm and now.calm and not self.raised and (not now.alters or _kinds(map(frame.f_locals.get, names)) <= _ATOMS):
+        changed, removed = run.rebound(frame.f_locals, self.seen, names) if names else {}, []
+    else:
+        run.plain = True
+        changed, removed = _compared(self, frame)
+        self.calm = self.calm and run.plain
+        if not self.raised:
+            _bind(self, names, changed)
+    reraised = self.reraised if not following or now.reraises else None
+    quiet = self.raised or reraised or not following and (now.cleanup is not None or self.kind.name == "<lambda>")
     if changed or removed or not quiet:
-        run.add(line, "line", self.kind.name, changed, removed)
+        run.add(now.line, "line", self.kind.name, changed, removed)
     if reraised:
-        run.add(line, "exception", self.kind.name, {"exception": reraised}, [])
-    if following and line in scope.returns:
-        self.returning = line
-    self.line, self.raised, self.reraised = 0, False, None
+        run.add(now.line, "exception", self.kind.name, {"exception": reraised}, [])
+    if following and now.cleanup is not None:
+        self.returning = now
+    self.now, self.raised, self.reraised = None, False, None
+
+def _compared(self: _Activation, frame) -> tuple[dict, list]:
+    "What changed since the last snapshot: names with literals, and names that are gone."
+    values, hide = frame.f_locals, self.run.program.inner(frame.f_lineno) if self.raised else ()
+    changed = self.run.renewed(values, self.seen, hide)
+    removed = [name for name in self.seen if name not in values] if hide or len(self.seen) > len(values) else []
+    for name in removed:
+        del self.seen[name]
+    return changed, removed
 
 def _bind(self: _Activation, names: tuple[str, ...], changed: dict) -> None:
     "Adds names that were bound again to the values they had."
@@ -393,33 +503,30 @@ def _bind(self: _Activation, names: tuple[str, ...], changed: dict) -> None:
             changed[name] = text = old[2] if type(old) is tuple else self.run.text(old)
             self.run.left -= len(text)
 
-# %% ../nbs/02_tracing.ipynb #a18614a2
-def _place(self: _Activation, frame) -> int:
-    "The line at which the current statement starts."
-    return self.line or self.start.get(frame.f_lineno, frame.f_lineno)
-
+# %% ../nbs/02_tracing.ipynb #de56f564
 def _raise(self: _Activation, frame, kind: type, error: BaseException) -> None:
     "An exception arrives; the ends of iterators that a loop or an await is made of are none."
-    line = _place(self, frame)
+    at = self.now or self.kind[frame.f_lineno]
     if kind is StopIteration and self.kind.operation(frame) in ("FOR_ITER", "SEND", "END_SEND"):
         return
-    if kind is StopAsyncIteration and line in self.scope.waits:
+    if kind is StopAsyncIteration and at.waits:
         return
-    self.raised, self.line = True, line
+    self.raised, self.now = True, at
     _finish(self, frame)
-    self.run.tell(line, "exception", self.kind.name, error)
-    self.raised, self.line = True, line
+    self.run.tell(at.line, "exception", self.kind.name, error)
+    self.raised, self.now = True, at
 
 def _leave(self: _Activation, frame, value) -> None:
     "The frame is left: by a yield, by a return, or by an exception."
-    run, line, operation = self.run, _place(self, frame), self.kind.operation(frame)
+    run, at = self.run, self.now or self.kind[frame.f_lineno]
+    operation = self.kind.operation(frame) if value is None or self.kind.suspends else "RETURN_VALUE"
     try:
         if operation in ("YIELD_VALUE", "RESUME") and not (self.raised and value is None):
-            return run.tell(line, "yield", self.kind.name, _unwrapped(value))
-        if self.line:
+            return run.tell(at.line, "yield", self.kind.name, _unwrapped(value))
+        if self.now:
             _finish(self, frame)
         if operation.startswith("RETURN"):
-            run.tell(line if line in self.scope.returns else self.returning or line, "return", self.kind.name, value)
+            run.tell((at if at.cleanup is not None else self.returning or at).line, "return", self.kind.name, value)
     finally:
         run.depth -= 1
 
@@ -429,13 +536,22 @@ def _unwrapped(value):
     wrapped = type(kind) is type and kind.__name__ == "async_generator_wrapped_value" and not kind.__flags__ & 1 << 9
     return gc.get_referents(value)[0] if wrapped else value
 
-# %% ../nbs/02_tracing.ipynb #e6472ebf
+# %% ../nbs/02_tracing.ipynb #eff248f6
 @lru_cache(1)
 def _tables(code: str) -> _Program:
     return _Program(code)
 
-def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_000, work: int = 30_000_000) -> str:
-    """The guest: runs a call under the tracer; returns JSON with steps, result, error and truncated."""
+def _packed(run: _Run, result: str | None, error: str | None, room: int) -> str:
+    "The record as JSON, with as many of its steps as fit into `room` characters of a literal."
+    steps = run.steps
+    while True:
+        text = json.dumps({"steps": steps, "result": result, "error": error, "truncated": run.truncated}, ensure_ascii=False)
+        if not steps or len(text) < room // 4 or len(repr(text)) <= room:
+            return text
+        steps, run.truncated = steps[: len(steps) // 2], True
+
+def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_000, work: int = 30_000_000, *, pack=_packed) -> "str | Trace":
+    """The guest: runs a call under the tracer; returns its record as JSON, or as `pack` makes it."""
     names, expression = load_program(code, call)
     run, failure = _Run(_tables(code), steps, characters, work), None
     sys.settrace(run.enter)
@@ -449,20 +565,11 @@ def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_
         run.truncated |= sys.gettrace() != run.enter
         sys.settrace(None)
     result = None if failure is not None else literal(value, characters)
-    return _packed(run, result, describe(failure) if failure is not None else None, 4 * characters + 200 * steps)
+    return pack(run, result, describe(failure) if failure is not None else None, 4 * characters + 200 * steps)
 
-def _packed(run: _Run, result: str | None, error: str | None, room: int) -> str:
-    "The record as JSON, with as many of its steps as fit into `room` characters of a literal."
-    steps = run.steps
-    while True:
-        text = json.dumps({"steps": steps, "result": result, "error": error, "truncated": run.truncated}, ensure_ascii=False)
-        if not steps or len(text) < room // 4 or len(repr(text)) <= room:
-            return text
-        steps, run.truncated = steps[: len(steps) // 2], True
-
-_FUNCTIONS = (
-    _head, _bound, _captured, _Scope, _Program, _kinds, _uniform, _simple, _shape, _Literals, _headroom, _Run, _Kind, _Activation,
-    _finish, _bind, _place, _raise, _leave, _unwrapped, _tables, _packed, run_traced)
+_SOURCES = (
+    _head, _Effects, _parts, _comprehension, _captured, _Statement, _Program, _entrance, _kinds, _uniform, _simple, _shape, _Literals, _headroom,
+    _Run, _Kind, _Activation, _finish, _compared, _bind, _raise, _leave, _unwrapped, _tables, _packed, run_traced)
 _GUEST = f"""
 import ast, dis, gc, json, sys, types
 from collections.abc import Iterable, Iterator
@@ -471,15 +578,21 @@ from itertools import chain, repeat
 from operator import is_
 _ATOMS = {{id(kind) for kind in (int, str, float, bool, bytes, type(None))}}
 _ROWS, _HUGE, _HIDDEN = {{id(list), id(tuple)}}, 1 << 2000, {_HIDDEN!r}
-_TINY = -_HUGE
+_TINY, _WILD, _PURE, _METHODS = -_HUGE, {_WILD!r}, frozenset({sorted(_PURE)!r}), frozenset({sorted(_METHODS)!r})
+_SURE = {{ast.BoolOp: 1, ast.IfExp: 1, ast.Compare: 2}}
+_PARTS = {{getattr(ast, name): fields for name, fields in {({kind.__name__: fields for kind, fields in _PARTS.items()})!r}.items()}}
 _OPAQUE = {{id(kind): f"<{{kind.__name__}}>" for kind in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.GeneratorType, type)}}
-""" + source_of(*_FUNCTIONS)
+""" + source_of(*_SOURCES)
 
-# %% ../nbs/02_tracing.ipynb #1c109b8c
+# %% ../nbs/02_tracing.ipynb #00366ef5
 def _trace(text: str) -> Trace:
     "A trace from what the guest returned; DataError, ValueError, TypeError or KeyError when it is anything else."
     record = json.loads(text)
     return Trace([Step(*step) for step in record["steps"]], record["result"], record["error"], record["truncated"])
+
+def _recorded(run: _Run, result: str | None, error: str | None, room: int) -> Trace:
+    "A trace of this process."
+    return Trace([Step(*step) for step in run.steps], result, error, run.truncated)
 
 def _received(outcome: Outcome) -> Trace:
     "The trace in an outcome of the sandbox."
@@ -503,7 +616,7 @@ def _box(workers: int | None, limits: Limits, steps: int) -> Sandbox:
     guest = _GUEST + f"run = run_traced\nrun.__defaults__ = {budget}\n"
     return Sandbox(workers, replace(limits, output_bytes=5 * limits.output_bytes + 200 * steps), guest=guest)
 
-# %% ../nbs/02_tracing.ipynb #3b730d3a
+# %% ../nbs/02_tracing.ipynb #6da702ea
 def trace_all(jobs: Iterable[Job], limits: Limits = Limits(), steps: int = 2000) -> Iterator[list[Trace]]:
     """One list of traces a job, one trace a call, in order, streamed over the sandbox's workers.
 
@@ -525,7 +638,7 @@ def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
     before = sys.modules.get("program")
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            return _of(code, _trace(run_traced(code, call, steps)))
+            return _of(code, run_traced(code, call, steps, pack=_recorded))
     except Exception as error:
         return _of(code, Trace([], None, describe(error), False))
     finally:
