@@ -1,7 +1,7 @@
 """Runs files of attacks on the sandbox, in a throw-away namespace where the system allows one: attack.py [--without WALL,...] FILE...
 
 A file holds `CASES = [Case(id, category, oracle, code), ...]` as plain literals; it is read, not executed. Walls that can be taken away,
-to see that an attack works without them: namespaces, limits, landlock, seccomp."""
+to see that an attack works without them: groups, namespaces, limits, landlock, seccomp."""
 import ast
 import fcntl
 import os
@@ -24,7 +24,7 @@ print(box.run("", "1").value, flush=True)
 input()
 box.run("while True: pass", "1")"""
 WALLS = {
-    "namespaces": ("_enclose(_HOME, _LIMITS)\n", ""), "limits": ("_limit(_LIMITS, ", "(_prctl(36, 1), _prctl(38, 1)) or ("),
+    "groups": ("_join(sys.argv[2:])\n", ""), "namespaces": ("_enclose(_HOME, _LIMITS)\n", ""), "limits": ("_limit(_LIMITS, ", "(_prctl(36, 1), _prctl(38, 1)) or ("),
     "landlock": ("_RULES = _fence(_HOME)", "_RULES = -1"), "seccomp": ("_filter(_countable())", "(None, [])")}
 
 
