@@ -4,10 +4,18 @@ RECIPE  ?= smoke
 RUN     ?= $(RECIPE)
 WORKERS ?= 1
 CRUXEVAL ?=
+SEEDS   ?=
 PY      := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test sync figures notebooks bench demo clean
+
+# Takes the outputs of an executed copy of a notebook into the notebook.
+KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv[1:]]; \
+       made = {cell["id"]: cell.get("outputs") for cell in run["cells"]}; \
+       [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
+       json.dump(kept, open(sys.argv[2], "w"))
+
+.PHONY: help reproduce test sync figures notebooks bench corpus demo clean
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -40,11 +48,18 @@ bench: $(VENV)/.peers ## measure every claim about speed beside the peers (some 
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13_benchmarks.ipynb "$$copy/run.ipynb" \
 	    -r data "$$(realpath "$(CRUXEVAL)")" -p limit 0 -p rounds 5 -p many_rounds 3 -p stream 100000 -p out figures && \
-	$(PY) -c 'import json, sys; run, kept = [json.load(open(path)) for path in sys.argv[1:]]; \
-	    made = {cell["id"]: cell.get("outputs") for cell in run["cells"]}; \
-	    [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
-	    json.dump(kept, open(sys.argv[2], "w"))' "$$copy/run.ipynb" nbs/13_benchmarks.ipynb && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13_benchmarks.ipynb && \
 	$(VENV)/bin/nbdev_clean --fname nbs/13_benchmarks.ipynb && echo "nbs/13_benchmarks.ipynb and figures/speed.* are new: commit them"
+
+corpus: $(VENV)/.dev ## make data sets of growing size, and measure them (some 20 minutes); SEEDS=FILE is JSONL of further functions
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	for size in 400 1300 0; do \
+	    sed "s|^  limit: .*|  limit: $$size|; s|^  seed_file: .*|  seed_file: \"$(if $(SEEDS),$(abspath $(SEEDS)))\"|" nbs/recipes/corpus.yaml > "$$copy/corpus-$$size.yaml" && \
+	    for stage in synthesis monologue; do $(VENV)/bin/semcoder reproduce "$$copy/corpus-$$size.yaml" --only $$stage || exit 1; done; \
+	done && \
+	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/14_corpus.ipynb "$$copy/run.ipynb" -p runs corpus-400,corpus-1300,corpus-0 -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/14_corpus.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/14_corpus.ipynb && echo "nbs/14_corpus.ipynb and figures/corpus.* are new: commit them"
 
 demo: $(VENV)/.run ## make the small run in nbs/fixtures anew, without its models
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \

@@ -67,11 +67,11 @@ def refine(engine, bench: HumanEval, completions: list[Completion], rounds: int 
         history.append(Round(number, written, standing(history[-1].verdicts, new)))
     return history
 
-# %% ../nbs/09_refinement.ipynb #d5818360
+# %% ../nbs/09_refinement.ipynb #c9709d5e
 def repairs(run: Run, n: int, template=TEMPLATE) -> list[tuple[str, str]]:
     "The `n` shortest repairs of the run's training split as pairs of prompt and response."
     problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
-    bugs = sorted((b for b in run.read("debugging", Bug) if b.fixed and b.problem_id in problems), key=lambda b: (len(b.buggy + b.rationale), b.id))
+    bugs = sorted((b for b in run.read("debugging", Bug) if b.accepted and b.problem_id in problems), key=lambda b: (len(b.buggy + b.rationale), b.id))
     if len(bugs) < n: raise DataError(f"run {run.name!r} has {len(bugs)} repairs for {n} examples: lower shots")
     pairs = []
     for b in bugs[:n]:

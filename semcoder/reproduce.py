@@ -220,10 +220,10 @@ def _environment(home: str | Path | None) -> Iterator[Path]:
             os.environ.clear()
             os.environ.update(before)
 
-# %% ../nbs/12_reproduce.ipynb #34548c73
+# %% ../nbs/12_reproduce.ipynb #aafdee12
 def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
-              folder: Path | None = None) -> list[dict[str, Any]]:
-    """Run every stage of a recipe that is not done yet; what each took, a row a stage.
+              folder: Path | None = None, only: str = "") -> list[dict[str, Any]]:
+    """Run every stage of a recipe that is not done yet, or one of them only; what each took, a row a stage.
 
     Executed notebooks are kept in the run's `nbs` folder. Raises `RecipeError` or `StoreError` before
     anything starts, and any `SemcoderError` of a notebook when it fails; running it again goes on from there.
@@ -232,6 +232,8 @@ def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home:
     name = tasks[0].params["run"]
     if name == "demo": raise RecipeError("a run can't be called 'demo', that is the small run kept with the notebooks: choose another with --run")
     here = open_run(name, home)
+    tasks = [task for task in tasks if only in ("", task.stage, task.name)]
+    if not tasks: raise RecipeError(f"there is no stage {only!r}: choose one of {', '.join(path.stem[3:] for path in chain(folder))}")
     for task in tasks: done(here, task)
     display, rows = Display(here.name, len(tasks)), []
     try:
@@ -268,16 +270,17 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells: typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
 
-# %% ../nbs/12_reproduce.ipynb #a8449a29
+# %% ../nbs/12_reproduce.ipynb #f2a7c7ce
 @app.command("reproduce")
-def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None) -> None:
+def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
+               only: Annotated[str, typer.Option(help="run this stage alone, such as synthesis")] = "") -> None:
     """Run all stages of a recipe, from seeds to figures.
 
     Stages that are done are skipped. After Ctrl-C, a crash or a kill, the same command goes on where it stopped.
     """
     from semcoder.figures import out_dir
     start = time.monotonic()
-    try: rows = reproduce(recipe, run, limit, home)
+    try: rows = reproduce(recipe, run, limit, home, only=only)
     except KeyboardInterrupt:
         typer.echo("\nstopped: finished rows are kept, and the same command goes on from here", err=True)
         raise typer.Exit(130) from None
@@ -286,7 +289,8 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
     _print_table(rows)
     peak = max((row["peak GiB"] or 0 for row in rows), default=0)
     typer.echo(f"\n{time.monotonic() - start:.0f} seconds, at most {peak:.1f} GiB of memory")
-    typer.echo(f"tables and figures  {out_dir(here, last['out'])}\nexecuted notebooks  {here.path / 'nbs'}")
+    if not only: typer.echo(f"tables and figures  {out_dir(here, last['out'])}")
+    typer.echo(f"executed notebooks  {here.path / 'nbs'}")
 
 # %% ../nbs/12_reproduce.ipynb #13a1638c
 @app.command("plan")
@@ -307,6 +311,19 @@ def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home
         rows.append({"stage": task.name, "state": state, "seconds": here.manifest(task.stage)["seconds"] if made else None,
                      "parameters": ", ".join(f"{k}={v}" for k, v in given.items())})
     return rows
+
+# %% ../nbs/12_reproduce.ipynb #8f5bae15
+@app.command("dataset")
+def _dataset(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a new folder")],
+             run: Annotated[str, typer.Option(help="the run's name")] = "smoke",
+             benchmarks: Annotated[str, typer.Option(help="leave out what overlaps with these, such as 'humaneval,cruxeval=FILE'")] = "humaneval",
+             traces: Annotated[bool, typer.Option("--traces", help="add the steps of each call, as JSON text")] = False,
+             released: Annotated[bool, typer.Option("--released", help="add pyx.jsonl and pyx_r.jsonl, in the shape of the released data")] = False,
+             home: HomeOption = None) -> None:
+    """Write a finished run as a data set: Parquet and a card, for `datasets.load_dataset`."""
+    from semcoder.dataset import export
+    from semcoder.decontamination import named_items
+    typer.echo(export(open_run(run, home), folder, named_items(benchmarks), traces=traces, released=released))
 
 # %% ../nbs/12_reproduce.ipynb #a02980e0
 @app.command("trace")

@@ -30,7 +30,7 @@ from .tracing import STYLES, render
 # %% ../nbs/07_training.ipynb #64a7d021
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 
-# %% ../nbs/07_training.ipynb #32b50c6e
+# %% ../nbs/07_training.ipynb #251fcd14
 @dataclass(frozen=True)
 class Corpus:
     "The rows that samples are made of, for one split; dictionaries map `id` to row."
@@ -47,7 +47,7 @@ class Corpus:
         executions = {e.id: e for e in run.read("synthesis", Execution) if e.problem_id in problems and e.status == "ok"}
         return cls(problems, executions, [t for t in run.read("synthesis", Trace) if t.execution_id in executions],
                    [m for m in run.read("monologue", Monologue) if m.execution_id in executions and m.accepted],
-                   [b for b in run.read("debugging", Bug) if b.problem_id in problems and b.fixed])
+                   [b for b in run.read("debugging", Bug) if b.problem_id in problems and b.accepted])
 
     def of(self, execution_id: str) -> tuple[Problem, Execution]:
         "The problem and the execution behind an execution's id."
