@@ -6,7 +6,7 @@
 __all__ = ['scan', 'file_digest', 'Shelf', 'shapes', 'Census', 'card', 'compare', 'export', 'write_released', 'read_pyx',
            'read_pyx_r']
 
-# %% ../nbs/06a_dataset.ipynb #ce2ff39c
+# %% ../nbs/06a_dataset.ipynb #d04e9860
 import ast
 import hashlib
 import json
@@ -15,7 +15,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from .core import (Bug, DataError, Execution, Monologue, Problem, Record, Run, Seed, StoreError, Trace, plain, schema, versions,
-                           wilson, write_atomic)
+from .core import (Attempt, Bug, DataError, Execution, Monologue, Problem, Record, Run, Seed, StoreError, Tally, Trace, plain, schema,
+                           versions, wilson, write_atomic)
 from .decontamination import Item, Overlap, contaminated, contamination, json_lines, to_drop
 from .llm import parse
+from .reach import coverage
+from .teacher import error_table
 
 # %% ../nbs/06a_dataset.ipynb #53502a7c
 def scan(run: Run, stage: str, kind: type[Record], batch: int = 256) -> Iterator[dict[str, Any]]:
@@ -183,7 +185,31 @@ def _origin(run: Run) -> str:
             parts.append(f"`{stage}`\n```json\n{json.dumps(facts, sort_keys=True, indent=1)}\n```")
     return "\n\n".join(parts)
 
-# %% ../nbs/06a_dataset.ipynb #f920d5ef
+# %% ../nbs/06a_dataset.ipynb #da916e2f
+def _refused(run: Run) -> list[tuple[str, str, int]]:
+    "Stage, reason, and how many candidates were refused for it."
+    counts: Counter = Counter()
+    for stage in ("synthesis", "debugging"):
+        for row in run.rows(stage, Tally) if run.has(stage) else ():
+            if row.outcome != "accepted": counts[stage, f"{row.kind}: {row.outcome}" if stage == "synthesis" else row.outcome] += row.count
+    return [(*key, count) for key, count in counts.most_common()]
+
+def _reached(run: Run) -> str:
+    "The shares of lines and branches that the traced calls reach, on average over programs."
+    code = {row.id: row.code for row in run.rows("synthesis", Problem)}
+    of, shares = {row.id: row.problem_id for row in run.rows("synthesis", Execution)}, []
+    for key, traces in groupby(run.rows("synthesis", Trace), lambda trace: of[trace.execution_id]):
+        reached = coverage(code[key], traces)
+        shares.append((reached.line_share, reached.branch_share))
+    lines, branches = (sum(column) / max(1, len(shares)) for column in zip(*shares or [(0.0, 0.0)]))
+    return f"The calls that end well reach {lines:.1%} of the lines and {branches:.1%} of the branches, on average over {len(shares)} programs."
+
+def _attempted(run: Run) -> list[str]:
+    "The teacher's errors as a table (paper, Table 7); nothing when no teacher was asked."
+    rows = [(e.phase, e.error, e.count, f"{e.share:.1%}") for e in error_table(run.rows("synthesis", Attempt))]
+    return ["## Why programs of the teacher do not run", _table("phase|error|attempts|share", rows)] if rows else []
+
+# %% ../nbs/06a_dataset.ipynb #452891b8
 def card(run: Run, census: Census, overlaps: list[Overlap], dropped: int, files: dict[str, str]) -> str:
     "The data set's README: YAML that `datasets` reads, then tables. `files`: name -> SHA-256."
     configs: dict[str, list] = {}
@@ -200,7 +226,8 @@ def card(run: Run, census: Census, overlaps: list[Overlap], dropped: int, files:
         "## Sizes", _table("configuration|split|rows", ((*key, n) for key, n in census.sizes.items())),
         "## Sources and licences", _table("source|licence|problems", ((*key, n) for key, n in sorted(census.sources.items()))),
         "## Accepted and not", _table("what|verdict|rows|share", ((*key, n, _share(n, texts[key[0]])) for key, n in sorted(census.verdicts.items()))), told,
-        "## How calls ended", _table("ending|calls|share", ((name, n, _share(n, calls)) for name, n in census.calls.most_common())),
+        "## How calls ended", _table("ending|calls|share", ((name, n, _share(n, calls)) for name, n in census.calls.most_common())), _reached(run),
+        "## Refused", _table("stage|reason|candidates", _refused(run)), *_attempted(run),
         "## Contamination", _table("benchmark|reason|problems|share", found) if found else "Not compared with any benchmark.",
         f"{dropped} problems were left out for it, with all that belongs to them.",
         "## Origin", _origin(run), "```json\n" + json.dumps({"written with": versions()}, sort_keys=True) + "\n```",
