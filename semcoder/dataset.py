@@ -30,16 +30,10 @@ from .llm import parse
 from .reach import coverage
 from .teacher import error_table
 
-# %% ../nbs/06a_dataset.ipynb #53502a7c
-def scan(run: Run, stage: str, kind: type[Record], batch: int = 256) -> Iterator[dict[str, Any]]:
+# %% ../nbs/06a_dataset.ipynb #bdb5a3f2
+def scan(run: Run, stage: str, kind: type[Record]) -> Iterator[dict[str, Any]]:
     "The rows of one type of a complete stage as dictionaries, in order, in flat memory. `StoreError` when they are missing or damaged."
-    name = kind.__name__.lower()
-    known, path = run.manifest(stage)["rows"].get(name), run.path / stage / f"{name}.parquet"
-    if known is None: return
-    if not path.exists() or file_digest(path)[:16] != known["digest"]:
-        raise StoreError(f"{path} is not the file that its manifest names: restore it, or remove {path.parent} to make the stage anew")
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 16) as file:
-        for part in file.iter_batches(batch): yield from part.to_pylist()
+    return ({"id": row.id, **plain(row)} for row in run.rows(stage, kind))
 
 def file_digest(path: Path) -> str:
     "The SHA-256 of a file in hexadecimal, read in pieces."
@@ -233,7 +227,7 @@ def card(run: Run, census: Census, overlaps: list[Overlap], dropped: int, files:
         "## Origin", _origin(run), "```json\n" + json.dumps({"written with": versions()}, sort_keys=True) + "\n```",
         "## Files", _table("file|sha256", sorted(files.items()))]) + "\n"
 
-# %% ../nbs/06a_dataset.ipynb #5389d96f
+# %% ../nbs/06a_dataset.ipynb #56de3438
 def compare(run: Run, items: Sequence[Item], batch: int = 256) -> Iterator[Overlap]:
     "What the problems of a run have in common with benchmark items, `batch` problems at a time."
     with Shelf() as shelf:
@@ -251,7 +245,7 @@ def _shelve(run: Run, shelf: Shelf, traces: bool) -> None:
     shelf.fill("seed", scan(run, "synthesis", Seed))
     shelf.fill("problem", scan(run, "synthesis", Problem))
     shelf.fill("execution", scan(run, "synthesis", Execution), "problem_id")
-    if traces: shelf.fill("trace", scan(run, "synthesis", Trace, 32), "execution_id")
+    if traces: shelf.fill("trace", scan(run, "synthesis", Trace), "execution_id")
     shelf.index()
 
 # %% ../nbs/06a_dataset.ipynb #17a5fee0
