@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['smallest_difference', 'variants', 'variant_samples', 'verdict_on']
 
-# %% ../nbs/10_ablations.ipynb #4ca23621
+# %% ../nbs/10_ablations.ipynb #82e4d847
 from collections.abc import Iterator
 from dataclasses import replace
 from math import sqrt
 from statistics import NormalDist
 
 from .core import Comparison, DataError, Run, Sample, Score
-from .training import Corpus, Training, make_samples
+from .mixture import Corpus, make_samples
+from .training import Training
 
 # %% ../nbs/10_ablations.ipynb #6e8f7d60
 def smallest_difference(n: int, disagree: float = 0.3, power: float = 0.8, alpha: float = 0.05) -> float:

@@ -6,7 +6,7 @@
 __all__ = ['scan', 'file_digest', 'Shelf', 'shapes', 'Census', 'card', 'compare', 'export', 'write_released', 'read_pyx',
            'read_pyx_r']
 
-# %% ../nbs/06a_dataset.ipynb #d04e9860
+# %% ../nbs/06a_dataset.ipynb #ca33e23d
 import ast
 import hashlib
 import json
@@ -26,7 +26,7 @@ import yaml
 from .core import (Attempt, Bug, DataError, Execution, Monologue, Problem, Record, Run, Seed, StoreError, Tally, Trace, plain, schema,
                            versions, wilson, write_atomic)
 from .decontamination import Item, Overlap, contaminated, contamination, json_lines, to_drop
-from .llm import parse
+from .prompts import parse
 from .reach import coverage
 from .teacher import error_table
 

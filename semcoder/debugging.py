@@ -7,7 +7,7 @@ __all__ = ['Candidate', 'Case', 'is_value', 'fresh_inputs', 'sift', 'mutated', '
            'check_rationale', 'refusal', 'differential', 'Explanation', 'narrated', 'judge', 'examples', 'explained',
            'debug']
 
-# %% ../nbs/06_debugging.ipynb #98f44427
+# %% ../nbs/06_debugging.ipynb #115fbc62
 import ast
 import difflib
 import random
@@ -19,7 +19,8 @@ from itertools import zip_longest
 
 from .core import Bug, Execution, Problem, Record, Step, Tally, Trace
 from .inputs import inputs
-from .llm import TEMPLATE, Engine, Sampling, parse
+from .generation import Engine, Sampling
+from .prompts import TEMPLATE, parse
 from .mutation import mutants
 from .narration import simulate
 from .sandbox import Job, Limits, Outcome, Sandbox, same

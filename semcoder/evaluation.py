@@ -8,7 +8,7 @@ __all__ = ['Case', 'Task', 'Benchmark', 'canonical', 'OutputPrediction', 'is_cal
            'bootstrap', 'score', 'mcnemar', 'newcombe', 'compare', 'complete', 'evaluate', 'score_all', 'compare_all',
            'examples', 'model_of']
 
-# %% ../nbs/08_evaluation.ipynb #f0883d84
+# %% ../nbs/08_evaluation.ipynb #7a8e8999
 import ast
 import gzip
 import json
@@ -24,7 +24,8 @@ import numpy as np
 
 from .core import (Checkpoint, Comparison, Completion, DataError, Execution, Monologue, Problem, RecipeError, Record, Run, Score,
                            Verdict, digest, fetch, progress, wilson)
-from .llm import TEMPLATE, Sampling, parse
+from .generation import Sampling
+from .prompts import TEMPLATE, parse
 from .sandbox import Job, Limits, Sandbox, literal, same, source_of
 
 # %% ../nbs/08_evaluation.ipynb #e5123c31

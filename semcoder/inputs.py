@@ -7,7 +7,7 @@ __all__ = ['constants', 'mutate', 'write_call', 'mutate_call', 'inputs', 'draw',
            'infer', 'write_inputs', 'Bounds', 'status_of', 'objection', 'disagreement', 'Target', 'Tried', 'Growth',
            'grow']
 
-# %% ../nbs/03c_inputs.ipynb #22e646dd
+# %% ../nbs/03c_inputs.ipynb #996a9840
 import ast
 import re
 from collections import Counter, defaultdict
@@ -17,7 +17,7 @@ from random import Random
 from typing import Any
 
 from .core import Trace, digest
-from .llm import Engine, Sampling
+from .generation import Engine, Sampling
 from .reach import Coverage, coverage
 from .sandbox import Job, Limits, Outcome, Sandbox, literal, same
 from .seeds import is_literal, plain_call

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shots', 'annotate', 'tellable', 'narrate_all', 'narrate', 'simulate', 'verify', 'check', 'Claim', 'Report']
 
-# %% ../nbs/05_monologue.ipynb #59fee506
+# %% ../nbs/05_monologue.ipynb #59b1e0d0
 import multiprocessing
 import re
 from collections import Counter, deque
@@ -15,7 +15,8 @@ from dataclasses import replace
 from itertools import islice
 
 from .core import DataError, Execution, Monologue, Problem, Trace
-from .llm import TEMPLATE, Engine, Sampling, parse
+from .generation import Engine, Sampling
+from .prompts import TEMPLATE, parse
 from .narration import TELLING, function_of, narrate, replay, simulate
 from .sandbox import Job, same
 from .tracing import trace_all, trace_here

@@ -5,14 +5,15 @@
 # %% auto #0
 __all__ = ['feedback', 'repair', 'standing', 'last_programs', 'Round', 'refine', 'repairs']
 
-# %% ../nbs/09_refinement.ipynb #70c46d9c
+# %% ../nbs/09_refinement.ipynb #ad6fe735
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .core import Bug, Completion, DataError, Problem, Run, Verdict
 from .evaluation import HumanEval, Task, judge
-from .llm import TEMPLATE, Sampling
+from .generation import Sampling
+from .prompts import TEMPLATE
 
 # %% ../nbs/09_refinement.ipynb #d7278d26
 def feedback(bench: HumanEval, programs: dict[str, str]) -> list[dict[str, str]]:

@@ -364,7 +364,7 @@ def _print_score(bench: Any, verdicts: list, k: int) -> None:
     typer.echo(f"pass@{k} {100 * found.value:.1f}%, 95% interval {100 * found.low:.1f} to {100 * found.high:.1f}, "
                f"{found.n} items of {bench.name}, data {bench.data}")
 
-# %% ../nbs/12_reproduce.ipynb #e0f5f319
+# %% ../nbs/12_reproduce.ipynb #cc3e3551
 BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="such as humaneval, cruxeval-o or pyx-o")]
 PathOption = Annotated[str | None, typer.Option("--path", help="the benchmark's data file, or a run's folder for pyx-o and pyx-i")]
 
@@ -388,7 +388,8 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm
               out: Annotated[Path | None, typer.Option(help="keep the completions in this file, for `judge`")] = None) -> None:
     """Ask a model for a benchmark's answers, greedily, and print its score."""
     from semcoder.evaluation import benchmark, evaluate, judge
-    from semcoder.llm import Sampling, load_engine
+    from semcoder.generation import Sampling
+    from semcoder.llm import load_engine
     bench = benchmark(name, path)
     completions = evaluate(load_engine(model, engine=engine), bench, style or bench.style, Sampling(max_tokens=max_tokens), limit=limit)
     if out: write_atomic(out, "".join(json.dumps({"item_id": c.item_id, "text": c.text}) + "\n" for c in completions))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['draft_problem', 'keeps_promises', 'synthesize', 'interleave', 'gather', 'fragments']
 
-# %% ../nbs/04_synthesis.ipynb #256a098b
+# %% ../nbs/04_synthesis.ipynb #a949eefb
 import ast
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +14,7 @@ from random import Random
 
 from .core import DataError, Execution, Problem, Record, SandboxError, Seed, Tally, Trace
 from .inputs import Bounds, Growth, Target, Tried, grow, infer, status_of
-from .llm import Engine
+from .generation import Engine
 from .programs import generate
 from .sandbox import Job, Outcome, Sandbox, literal, same
 from .seeds import distinct, harvest, near_distinct, raw_seeds, read_seed, read_seeds, split_of

@@ -7,7 +7,7 @@ __all__ = ['TEACHER', 'SCRIPT', 'TeacherTemplate', 'program_in', 'description_in
            'run_attempts', 'with_calls', 'seed_calls', 'child_seed', 'marks', 'ask', 'drafted', 'accepted', 'Teacher',
            'ErrorCount', 'kind_of_error', 'error_table', 'Share', 'DataCheck', 'data_table', 'read_oss']
 
-# %% ../nbs/03d_teacher.ipynb #86e6b30b
+# %% ../nbs/03d_teacher.ipynb #5340b91a
 import ast
 import gzip
 import json
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .core import Attempt, DataError, EngineError, Seed, digest, wilson
-from .llm import Engine, Sampling
+from .generation import Engine, Sampling
 from .sandbox import Job, Outcome, Sandbox, describe, source_of
 from .seeds import bare, documented, normal_form, plain_call, plain_literal
 from .seeds import describe as problem_statement
