@@ -739,16 +739,16 @@ def _choose(corpus: _Corpus, raising: float) -> list[Tried]:
     corpus.lost["exception"] += len(corpus.raised) - len(errors)
     return [run for run in corpus.pool + errors if run in kept or run in errors]
 
-# %% ../nbs/03c_inputs.ipynb #bdefe639
+# %% ../nbs/03c_inputs.ipynb #cb96b5e8
 def grow(box: Sandbox, targets: Sequence[Target], count: int, *, seed: int = 0, engine: Engine | None = None, rounds: int = 5,
-         raising: float = 0.25, bounds: Bounds = Bounds(), limits: Limits = Limits(seconds=0.5)) -> list[Growth]:
+         raising: float = 0.25, bounds: Bounds = Bounds(), limits: Limits = Limits(seconds=5)) -> list[Growth]:
     """At least `count` calls a target that end well, if so many can be found, and up to `raising` times as many that raise (paper, section 3.1).
 
     `box` is a sandbox with a seed that is not 0, the tracer's. The targets are treated together: give a few hundred at once."""
     corpora = [_Corpus(target, count, seed, bounds) for target in targets]
     proposals = [(corpus, corpus.target.known) for corpus in corpora]
     for turn in range(rounds + 1):
-        traces = trace_all((Job(c.target.code, [*calls]) for c, calls in proposals), limits, bounds.steps + 1)
+        traces = trace_all((Job(c.target.code, [*calls]) for c, calls in proposals), limits, bounds.steps + 1, finish=False)
         for (corpus, calls), found in zip(proposals, traces): _learn(corpus, calls, found)
         hungry = [corpus for corpus in corpora if corpus.hungry]
         written = _written(engine, hungry) if engine and turn % 2 == 0 else [corpus.propose(turn) for corpus in hungry]

@@ -338,7 +338,7 @@ class _Literals:
         self.work -= old[3]
         return len(value) == old[3] and all(map(is_, old[1], chain(value, value.values()) if kind is dict else value))
 
-# %% ../nbs/02_tracing.ipynb #babbd84e
+# %% ../nbs/02_tracing.ipynb #bde7ebb9
 def _headroom(levels: int) -> None:
     "RecursionError when the stack has not this many levels left."
     if levels:
@@ -347,9 +347,9 @@ def _headroom(levels: int) -> None:
 class _Run(_Literals):
     "One traced run: its steps, the depth of calls, and what is left of its budget."
 
-    def __init__(self, program: _Program, steps: int, characters: int, work: int):
+    def __init__(self, program: _Program, steps: int, characters: int, work: int, finish: bool):
         super().__init__(characters, work)
-        self.program, self.most = program, steps
+        self.program, self.most, self.finish = program, steps, finish
         self.steps, self.depth, self.truncated, self.known = [], 0, False, {}
 
     def add(self, line: int, event: str, name: str, changed: dict, removed: list) -> None:
@@ -365,6 +365,8 @@ class _Run(_Literals):
     def stop(self) -> None:
         self.truncated = True
         sys.settrace(None)
+        if not self.finish:
+            raise SystemExit("cut")
 
     def enter(self, frame, event: str, arg):
         "Called by the interpreter for every new or resumed frame; answers with the frame's own trace function."
@@ -536,7 +538,7 @@ def _unwrapped(value):
     wrapped = type(kind) is type and kind.__name__ == "async_generator_wrapped_value" and not kind.__flags__ & 1 << 9
     return gc.get_referents(value)[0] if wrapped else value
 
-# %% ../nbs/02_tracing.ipynb #eff248f6
+# %% ../nbs/02_tracing.ipynb #f94b5269
 @lru_cache(1)
 def _tables(code: str) -> _Program:
     return _Program(code)
@@ -550,10 +552,10 @@ def _packed(run: _Run, result: str | None, error: str | None, room: int) -> str:
             return text
         steps, run.truncated = steps[: len(steps) // 2], True
 
-def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_000, work: int = 30_000_000, *, pack=_packed) -> "str | Trace":
+def run_traced(code: str, call: str, steps: int = 2000, characters: int = 1_000_000, work: int = 30_000_000, finish: bool = True, *, pack=_packed) -> "str | Trace":
     """The guest: runs a call under the tracer; returns its record as JSON, or as `pack` makes it."""
     names, expression = load_program(code, call)
-    run, failure = _Run(_tables(code), steps, characters, work), None
+    run, failure = _Run(_tables(code), steps, characters, work, finish), None
     sys.settrace(run.enter)
     try:
         value = eval(expression, names)
@@ -584,7 +586,7 @@ _PARTS = {{getattr(ast, name): fields for name, fields in {({kind.__name__: fiel
 _OPAQUE = {{id(kind): f"<{{kind.__name__}}>" for kind in (types.FunctionType, types.BuiltinFunctionType, types.ModuleType, types.GeneratorType, type)}}
 """ + source_of(*_SOURCES)
 
-# %% ../nbs/02_tracing.ipynb #00366ef5
+# %% ../nbs/02_tracing.ipynb #6641f23c
 def _trace(text: str) -> Trace:
     "A trace from what the guest returned; DataError, ValueError, TypeError or KeyError when it is anything else."
     record = json.loads(text)
@@ -610,19 +612,19 @@ def _of(code: str, trace: Trace) -> Trace:
     object.__setattr__(trace, "code", code)
     return trace
 
-def _box(workers: int | None, limits: Limits, steps: int) -> Sandbox:
+def _box(workers: int | None, limits: Limits, steps: int, finish: bool = True) -> Sandbox:
     "A sandbox whose guest traces: its channel is wide enough for the steps beside the result."
-    budget = f"{steps}, {limits.output_bytes}, {int(5_000_000 * limits.seconds)}"
+    budget = f"{steps}, {limits.output_bytes}, {int(5_000_000 * limits.seconds)}, {finish}"
     guest = _GUEST + f"run = run_traced\nrun.__defaults__ = {budget}\n"
     return Sandbox(workers, replace(limits, output_bytes=5 * limits.output_bytes + 200 * steps), guest=guest)
 
-# %% ../nbs/02_tracing.ipynb #6da702ea
-def trace_all(jobs: Iterable[Job], limits: Limits = Limits(), steps: int = 2000) -> Iterator[list[Trace]]:
+# %% ../nbs/02_tracing.ipynb #eeb2544a
+def trace_all(jobs: Iterable[Job], limits: Limits = Limits(), steps: int = 2000, finish: bool = True) -> Iterator[list[Trace]]:
     """One list of traces a job, one trace a call, in order, streamed over the sandbox's workers.
 
     A trace is cut, and marked as truncated, after `steps` steps, `limits.output_bytes` characters of values, or work that grows
-    with `limits.seconds`; the run goes on to its result."""
-    with _box(None, limits, steps) as box:
+    with `limits.seconds`; the run goes on to its result, or with `finish=False` ends there."""
+    with _box(None, limits, steps, finish) as box:
         for outcomes in box.map(jobs):
             yield list(map(_received, outcomes))
 
