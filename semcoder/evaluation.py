@@ -8,7 +8,7 @@ __all__ = ['Case', 'Task', 'Benchmark', 'canonical', 'OutputPrediction', 'is_cal
            'bootstrap', 'score', 'mcnemar', 'newcombe', 'compare', 'complete', 'evaluate', 'score_all', 'compare_all',
            'examples', 'model_of']
 
-# %% ../nbs/08_evaluation.ipynb #7a8e8999
+# %% ../nbs/08_evaluation.ipynb #2f3037bc
 import ast
 import gzip
 import json
@@ -25,7 +25,7 @@ import numpy as np
 from .core import (Checkpoint, Comparison, Completion, DataError, Execution, Monologue, Problem, RecipeError, Record, Run, Score,
                            Verdict, digest, fetch, progress, wilson)
 from .generation import Sampling
-from .prompts import TEMPLATE, parse
+from .prompts import TEMPLATE, fields_of, parse
 from .sandbox import Job, Limits, Sandbox, literal, same, source_of
 
 # %% ../nbs/08_evaluation.ipynb #e5123c31
@@ -497,7 +497,7 @@ def compare_all(scores: list[Score], verdicts: list[Verdict], seed: int = 0) -> 
     pairs = [(a, b) for a, b in combinations(scores, 2) if a.benchmark == b.benchmark]
     return [compare(a, b, verdicts, seed) for a, b in pairs]
 
-# %% ../nbs/08_evaluation.ipynb #8efcb304
+# %% ../nbs/08_evaluation.ipynb #da881d75
 def examples(run: Run, task: str, style: str, n: int, template=TEMPLATE) -> list[tuple[str, str]]:
     "`n` solved examples of the run's training split as pairs of prompt and response; task is 'forward' or 'backward'."
     problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
@@ -512,8 +512,7 @@ def examples(run: Run, task: str, style: str, n: int, template=TEMPLATE) -> list
     return [_example(task, style, problems[e.problem_id], e, texts.get(e.id, ""), template) for e in picked]
 
 def _example(task: str, style: str, problem: Problem, execution: Execution, reasoning: str, template) -> tuple[str, str]:
-    if task == "forward": fields = dict(code=problem.code, call=execution.call, answer=execution.value)
-    else: fields = dict(code=problem.code, entry_point=problem.entry_point, output=execution.value, answer=execution.call)
+    fields = fields_of(task, problem.code, problem.entry_point, execution.call, execution.value)
     return template.prompt(task, style, **fields), template.response(task, style, reasoning=reasoning, **fields)
 
 # %% ../nbs/08_evaluation.ipynb #5ac1e826

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shots', 'annotate', 'tellable', 'narrate_all', 'narrate', 'simulate', 'verify', 'check', 'Claim', 'Report']
 
-# %% ../nbs/05_monologue.ipynb #59b1e0d0
+# %% ../nbs/05_monologue.ipynb #c099453d
 import multiprocessing
 import re
 from collections import Counter, deque
@@ -16,7 +16,7 @@ from itertools import islice
 
 from .core import DataError, Execution, Monologue, Problem, Trace
 from .generation import Engine, Sampling
-from .prompts import TEMPLATE, parse
+from .prompts import TEMPLATE, fields_of, parse
 from .narration import TELLING, function_of, narrate, replay, simulate
 from .sandbox import Job, same
 from .tracing import trace_all, trace_here
@@ -24,13 +24,14 @@ from .verification import LEVELS, Claim, Report, check, checked, tell, verify
 
 _all_ = ["narrate", "simulate", "verify", "check", "Claim", "Report"]
 
-# %% ../nbs/05_monologue.ipynb #c472099b
+# %% ../nbs/05_monologue.ipynb #8b922924
 _EXAMPLES = (("def grow(x, k):\n    y = x * k\n    return y + 1\n", "grow(3, 2)"),
              ("def count_long(words, n):\n    total = 0\n    for w in words:\n        if len(w) > n:\n            total += 1\n    return total\n", "count_long(['ab', 'c'], 1)"))
 
 def _fields(direction: str, code: str, call: str, trace: Trace) -> dict[str, str]:
-    if direction == "forward": return dict(code=code, call=call)
-    return dict(code=code, entry_point=function_of(replay(code, trace)).name, output=trace.result)
+    "What is asked: all fields but the answer."
+    fields = fields_of(direction, code, function_of(replay(code, trace)).name, call, trace.result)
+    return {name: value for name, value in fields.items() if name != "answer"}
 
 def shots(direction: str, seed: int = 0) -> list[tuple[str, str]]:
     "Two worked examples, as pairs of prompt and response."
