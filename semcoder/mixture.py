@@ -80,20 +80,21 @@ def refine_samples(corpus: Corpus) -> list[Sample]:
         samples.append(Sample("refine", "monologue", TEMPLATE.prompt("refine", **fields), response, b.id))
     return samples
 
-# %% ../nbs/06b_mixture.ipynb #1198f654
+# %% ../nbs/06b_mixture.ipynb #c5ffec8f
 COLUMNS = (("instruction", "output"), ("instruction", "response"), ("prompt", "completion"), ("prompt", "response"), ("problem", "solution"),
            ("query", "response"), ("query", "answer"), ("question", "answer"), ("description", "code"))
-_BUILDERS = {".jsonl": "json", ".json": "json", ".gz": "json", ".parquet": "parquet", ".csv": "csv"}
+_BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
 def _rows(where: str) -> Iterator[dict[str, Any]]:
     "The rows of a file, or of a data set 'owner/name' or 'owner/name:split'. `DataError` when there is none."
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
     path = Path(where).expanduser()
-    if path.suffix in _BUILDERS and not path.is_file(): raise DataError(f"no file {where!r} for instruct: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
+    builder = _BUILDERS.get(Path(where.removesuffix(".gz")).suffix)
+    if builder and not path.is_file(): raise DataError(f"no file {where!r} for instruct: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
     name, _, split = where.partition(":")
     try:
-        if path.is_file(): yield from load_dataset(_BUILDERS.get(path.suffix, "json"), data_files=str(path), split="train", streaming=True)
+        if path.is_file(): yield from load_dataset(builder or "json", data_files=str(path), split="train", streaming=True)
         else: yield from load_dataset(name, split=split or "train", streaming=True)
     except (OSError, ValueError, DatasetGenerationError) as error:
         raise DataError(f"instruct:{where} cannot be read ({' '.join(str(error).split()):.150}): give a file, or connect to the hub") from None
@@ -115,7 +116,7 @@ def _exchange(row: dict[str, Any], where: str) -> tuple[str, str]:
     question, answer = (str(row[name] or "").strip() for name in pair)
     return "\n".join(filter(None, [question, str(row.get("input") or "").strip() if pair[0] == "instruction" else ""])), answer
 
-# %% ../nbs/06b_mixture.ipynb #07dacaef
+# %% ../nbs/06b_mixture.ipynb #4087758b
 def instructions(where: str, items: Sequence[Item] = ()) -> tuple[list[Sample], Counter]:
     """The samples of the instruction data at `where`, a file or a data set's name, and what was left out: 'empty', 'repeated', 'contaminated'.
 
@@ -135,12 +136,12 @@ def instructions(where: str, items: Sequence[Item] = ()) -> tuple[list[Sample], 
 def _drop_shared(found: dict[str, tuple[str, str]], items: Sequence[Item]) -> int:
     "Takes out the exchanges that hold a benchmark's description or program; how many."
     texts = same_text([f"{question}\n{answer}" for question, answer in found.values()], list(items))
-    codes = same_code([parse("instruct", "direct", answer) or "" for _, answer in found.values()], list(items))
+    codes = same_code([parse("instruct", "direct", answer) or "" if "def " in answer else "" for _, answer in found.values()], list(items))
     shared = [key for key, *overlap in zip(found, texts, codes) if any(overlap)]
     for key in shared: del found[key]
     return len(shared)
 
-# %% ../nbs/06b_mixture.ipynb #4b9310fb
+# %% ../nbs/06b_mixture.ipynb #7dadc73b
 TASKS = ("nl2code", "forward", "backward", "refine")
 _STYLED, _NAMED = TASKS[1:3], ("monologue", "direct", *STYLES)
 
@@ -168,7 +169,7 @@ def _weighted(entry: str) -> tuple[str, float]:
     return name if star else entry, value
 
 def _take(samples: list[Sample], entry: str, weight: float, seed: int) -> list[Sample]:
-    "So many times the samples, the fraction drawn by seed; a smaller weight takes a prefix."
+    "So many times the samples, the fraction drawn by seed; a smaller weight takes a subset."
     if weight == 1: return samples
     order = random.Random(f"{seed} {entry}").sample(samples, len(samples))
     return (order * (int(weight) + 1))[:round(weight * len(order))]
