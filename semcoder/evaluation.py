@@ -8,7 +8,7 @@ __all__ = ['Case', 'Task', 'Benchmark', 'canonical', 'OutputPrediction', 'is_cal
            'bootstrap', 'score', 'mcnemar', 'newcombe', 'compare', 'complete', 'evaluate', 'score_all', 'compare_all',
            'examples', 'model_of']
 
-# %% ../nbs/08_evaluation.ipynb #2f3037bc
+# %% ../nbs/08_evaluation.ipynb #8f7fd07f
 import ast
 import gzip
 import json
@@ -25,7 +25,7 @@ import numpy as np
 from .core import (Checkpoint, Comparison, Completion, DataError, Execution, Monologue, Problem, RecipeError, Record, Run, Score,
                            Verdict, digest, fetch, progress, wilson)
 from .generation import Sampling
-from .prompts import TEMPLATE, fields_of, parse
+from .prompts import TEMPLATE, Template, fields_of, parse
 from .sandbox import Job, Limits, Sandbox, literal, same, source_of
 
 # %% ../nbs/08_evaluation.ipynb #e5123c31
@@ -52,14 +52,16 @@ class Task(Record):
     tolerance: float = 0.0
     level: int = 0
 
-# %% ../nbs/08_evaluation.ipynb #1cca49a8
+# %% ../nbs/08_evaluation.ipynb #61f179d1
 class Benchmark:
     """A named list of items that are all asked and judged in one way.
 
     `data` is the digest of the items' source. Subclasses set `task`, the template's task, and `style`, the usual one, and
     define `fields` (what the template fills in) and `check` (a status for each pair of item and answer; 'ok' is right).
+    `templates` maps a completion's `template` to the object, where it is not ours.
     """
     task, style = "", "monologue"
+    templates: dict[str, Template] = {}
 
     def __init__(self, name: str, items: list, data: str):
         self.name, self.items, self.data = name, items, data
@@ -81,7 +83,7 @@ class Benchmark:
     def extract(self, completion: Completion) -> str | None:
         "The answer in a completion; None when there is none."
         task, style = ("refine", "monologue") if completion.round else (self.task, completion.style)
-        return parse(task, style, completion.text, completion.prompt)
+        return self.templates.get(completion.template, TEMPLATE).parse(task, style, completion.text, completion.prompt)
 
 # %% ../nbs/08_evaluation.ipynb #437e20fa
 def canonical(text: str) -> str | None:
@@ -462,14 +464,14 @@ def compare(a: Score, b: Score, verdicts: Iterable[Verdict], seed: int = 0) -> C
     (low, high), p_value, test = _paired(x, y, single, seed)
     return Comparison(a.benchmark, a.id, b.id, len(x), float((y - x).mean()), low, high, p_value, test)
 
-# %% ../nbs/08_evaluation.ipynb #70167058
+# %% ../nbs/08_evaluation.ipynb #ffc5af8a
 def complete(engine, bench: Benchmark, items: list, style: str, sampling: Sampling = Sampling(), shots: Iterable[dict] = (),
              model: str = "", template=TEMPLATE) -> list[Completion]:
     "One batch of items through an engine: `sampling.n` completions of each, in order."
     prompts = [bench.prompt(item, style, template, shots) for item in items]
     sampling = replace(sampling, stop=sampling.stop or bench.stop(style, template))
     return [Completion(model or Path(engine.model).name, bench.name, style, item.item_id, k, prompt, out.text, out.finish_reason, out.prompt_tokens,
-                       out.completion_tokens, sampling.name, f"{template.name} {template.digest}")
+                       out.completion_tokens, sampling.name, f"{template.name} {template.digest}", revision=engine.revision)
             for item, prompt, outputs in zip(items, prompts, engine.sample(prompts, sampling)) for k, out in enumerate(outputs)]
 
 def evaluate(engine, bench: Benchmark, style: str, sampling: Sampling = Sampling(), shots: Iterable[dict] = (), limit: int = 0,

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['FIELDS', 'TASKS', 'PROMPT_STYLES', 'TEMPLATE', 'number_lines', 'Template', 'fields_of', 'parse']
 
-# %% ../nbs/02b_prompts.ipynb #f0895a47
+# %% ../nbs/02b_prompts.ipynb #509127c0
 import ast
 import json
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import yaml
@@ -59,7 +59,7 @@ def _derive(task: str, fields: dict[str, str]) -> dict[str, str]:
         full |= {"call": full["answer"], "arguments": full["answer"].removeprefix(full.get("entry_point", ""))}
     return full
 
-# %% ../nbs/02b_prompts.ipynb #5a4cfec1
+# %% ../nbs/02b_prompts.ipynb #450a70cd
 def _fill(texts: dict[str, str], task: str, style: str, fields: dict[str, str]) -> str:
     "The text of `task/style`, or else of `task`, with the fields put in."
     _check(task, style, fields)
@@ -67,8 +67,9 @@ def _fill(texts: dict[str, str], task: str, style: str, fields: dict[str, str]) 
     if text is None: raise EngineError(f"the template has no text for {task}/{style}: add it, or use another style")
     try: return text.format(**_derive(task, fields))
     except KeyError as error: raise EngineError(f"{task}/{style} needs {error}: its fields are {', '.join(FIELDS[task])}") from None
+    except (ValueError, IndexError) as error: raise EngineError(f"the template's text for {task}/{style} is no format string ({error}): double the braces that stand for themselves") from None
 
-# %% ../nbs/02b_prompts.ipynb #e66bd24f
+# %% ../nbs/02b_prompts.ipynb #997cc7da
 @dataclass(frozen=True)
 class Template:
     "The wording of prompts and responses. Keys are a task, or `task/style`; texts are format strings over `FIELDS` and what derives from them."
@@ -76,13 +77,18 @@ class Template:
     prompts: dict[str, str]
     responses: dict[str, str]
     stops: dict[str, list[str]]
+    reads: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, path: str | Path) -> "Template":
-        "The template in a YAML file with these four entries. `EngineError` when it is none."
-        try: return cls(**yaml.safe_load(Path(path).read_text()))
-        except (OSError, TypeError, yaml.YAMLError) as error:
-            raise EngineError(f"{path} is no template ({str(error).splitlines()[0]}): give name, prompts, responses, stops") from None
+        "The template in a YAML file with these entries, of which `reads` may be left out. `EngineError` when it is none."
+        try:
+            template = cls(**yaml.safe_load(Path(path).expanduser().read_text()))
+            for key in (*template.prompts, *template.responses, *template.stops): _check(key.partition("/")[0], key.partition("/")[2] or "monologue", {})
+            if not all(isinstance(stops, list) for stops in template.stops.values()): raise TypeError("the stops of a task are a list")
+            return template
+        except (OSError, TypeError, AttributeError, yaml.YAMLError, EngineError) as error:
+            raise EngineError(f"{path} is no template ({str(error).splitlines()[0]}): give name, prompts, responses, stops, reads") from None
 
     def prompt(self, task: str, style: str = "monologue", shots: Sequence[tuple[str, str]] = (), **fields: str) -> str:
         "What the model sees; ends where the model begins to write. `EngineError` for an unknown task, style or field, or a missing one."
@@ -92,10 +98,19 @@ class Template:
         "What the model should write after `prompt`; ends with the closing tag. Raises as `prompt` does."
         return _fill(self.responses, task, style, fields)
 
-    def stop(self, task: str) -> tuple[str, ...]: return tuple(self.stops[task])
+    def stop(self, task: str) -> tuple[str, ...]:
+        "The strings that end an answer. `EngineError` when the template has none for `task`."
+        if task in self.stops: return tuple(self.stops[task])
+        raise EngineError(f"the template {self.name!r} has no stops for {task!r}: add them")
+
+    def parse(self, task: str, style: str, text: str, prompt: str = "") -> str | None:
+        "`parse` below, for a response in this template's marks; the first stop string, which generation cuts off, is put back for it."
+        if self.reads: text += "".join(self.stop(task)[:1])
+        for mark, meaning in self.reads.items(): text, prompt = text.replace(mark, meaning), prompt.replace(mark, meaning)
+        return parse(task, style, text, prompt)
 
     @property
-    def digest(self) -> str: return digest(json.dumps(asdict(self), sort_keys=True))
+    def digest(self) -> str: return digest(json.dumps({name: value for name, value in asdict(self).items() if value}, sort_keys=True))
 
 # %% ../nbs/02b_prompts.ipynb #f47904e6
 def _asking(instruction: str, code: str, assertion: str = "") -> str:

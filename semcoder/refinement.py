@@ -22,7 +22,7 @@ def feedback(bench: HumanEval, programs: dict[str, str]) -> list[dict[str, str]]
     return [{"description": item.prompt.strip(), "code": bench.program(item, program), "failure": failure}
             for (item, program), failure in zip(pairs, bench.failures(pairs))]
 
-# %% ../nbs/09_refinement.ipynb #528fd1a7
+# %% ../nbs/09_refinement.ipynb #c76a6392
 def repair(engine, bench: HumanEval, round: int, sampling: Sampling, failed: list[Verdict], programs: dict[str, str],
            shots: Iterable[tuple[str, str]] = (), model: str = "", style: str = "completion", template=TEMPLATE) -> list[Completion]:
     "What the model writes, in this round, for each verdict that did not pass; `programs` maps items to programs."
@@ -30,7 +30,7 @@ def repair(engine, bench: HumanEval, round: int, sampling: Sampling, failed: lis
     prompts = [template.prompt("refine", shots=tuple(shots), **fields) for fields in told]
     sampling = replace(sampling, n=1, stop=sampling.stop or template.stop("refine"))
     return [Completion(model or Path(engine.model).name, bench.name, style, v.item_id, v.k, prompt, out.text, out.finish_reason,
-                       out.prompt_tokens, out.completion_tokens, sampling.name, f"{template.name} {template.digest}", round)
+                       out.prompt_tokens, out.completion_tokens, sampling.name, f"{template.name} {template.digest}", round, engine.revision)
             for v, prompt, [out] in zip(failed, prompts, engine.sample(prompts, sampling))]
 
 # %% ../nbs/09_refinement.ipynb #e491ebe9

@@ -132,7 +132,7 @@ def read_progress(path: Path) -> dict[str, Any]:
     try: return json.loads(path.read_text())
     except (OSError, ValueError): return {}
 
-# %% ../nbs/12_reproduce.ipynb #04097541
+# %% ../nbs/12_reproduce.ipynb #358219bd
 class Display:
     "Two progress bars on a terminal, lines now and then elsewhere."
     def __init__(self, title: str, total: int):
@@ -147,12 +147,13 @@ class Display:
 
     def show(self, task: Task, state: dict[str, Any]) -> None:
         "Draw how far the running stage is."
-        desc, n, total = state.get("desc") or f"{task.name}: reading on", state.get("n", 0), state.get("total")
+        desc, n, total, note = state.get("desc") or f"{task.name}: reading on", state.get("n", 0), state.get("total"), state.get("note", "")
         if self.live:
             if desc != self.inner.desc.removesuffix(": "): self.inner.reset(total)
             self.inner.total, self.inner.n = total, n
-            self.inner.set_description(desc)
-        elif time.monotonic() - self.said > 30: self.say(f"   {desc} {n} of {total or '?'}")
+            self.inner.set_description(desc, refresh=False)
+            self.inner.set_postfix_str(note)
+        elif time.monotonic() - self.said > 30: self.say(f"   {desc} {n} of {total or '?'}{note and ', '}{note}")
 
     def close(self) -> None:
         self.inner.close()
@@ -292,11 +293,28 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
     if not only: typer.echo(f"tables and figures  {out_dir(here, last['out'])}")
     typer.echo(f"executed notebooks  {here.path / 'nbs'}")
 
-# %% ../nbs/12_reproduce.ipynb #13a1638c
+# %% ../nbs/12_reproduce.ipynb #106d6199
 @app.command("plan")
-def _plan(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None) -> None:
-    """Show what `reproduce` would do: the stages, what is done, and the parameters that the recipe sets."""
+def _plan(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
+          device: Annotated[str, typer.Option(help="such as A100 or 'this' (default: this machine, or the smallest device that is enough)")] = "",
+          devices: Annotated[int, typer.Option(help="spread training over so many (default: as the recipe's launch says)")] = 0,
+          like: Annotated[str, typer.Option(help="a finished run to take yields and lengths from")] = "demo",
+          price_in: Annotated[float | None, typer.Option(help="of a million tokens that a teacher reads")] = None,
+          price_out: Annotated[float | None, typer.Option(help="of a million tokens that a teacher writes")] = None,
+          utilisation: Annotated[float, typer.Option(help="the share of the device's peak that training reaches")] = 0.4,
+          stages: Annotated[bool, typer.Option("--stages", help="the table of stages alone, at once")] = False) -> None:
+    """Show what `reproduce` would do and what it takes: stages, memory, tokens, operations, hours, a teacher's calls."""
     _print_table(plan_table(recipe, run, limit, home))
+    if stages: return
+    if (price_in is None) != (price_out is None): raise RecipeError("one price is missing: give both --price-in and --price-out, or none")
+    typer.echo("\nworking out what it takes, which loads torch and some seconds ...", err=True)
+    from semcoder.cost import Shares, estimate
+    prices = None if price_in is None else (price_in, price_out)
+    cost = estimate({task.name: task.params for task in plan(recipe, run, limit)}, open_run(like, home), device, devices, prices, Shares(utilisation))
+    for rows, title in (cost.memory, "GiB on each device"), (cost.work, "tokens, operations and hours"):
+        typer.echo(f"\n{title}")
+        _print_table(rows)
+    typer.echo("\n" + "\n".join(cost.notes))
 
 def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
                folder: Path | None = None) -> list[dict[str, Any]]:
@@ -364,7 +382,7 @@ def _print_score(bench: Any, verdicts: list, k: int) -> None:
     typer.echo(f"pass@{k} {100 * found.value:.1f}%, 95% interval {100 * found.low:.1f} to {100 * found.high:.1f}, "
                f"{found.n} items of {bench.name}, data {bench.data}")
 
-# %% ../nbs/12_reproduce.ipynb #cc3e3551
+# %% ../nbs/12_reproduce.ipynb #e8b44f09
 BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="such as humaneval, cruxeval-o or pyx-o")]
 PathOption = Annotated[str | None, typer.Option("--path", help="the benchmark's data file, or a run's folder for pyx-o and pyx-i")]
 
@@ -383,7 +401,7 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm
               name: BenchmarkArg, path: PathOption = None,
               style: Annotated[str, typer.Option(help="the reasoning style of the prompts (default: the benchmark's)")] = "",
               limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
-              engine: Annotated[str, typer.Option(help="transformers, vllm, openai or replay")] = "transformers",
+              engine: Annotated[str, typer.Option(help="transformers, vllm, openai or replay, then options as name=value")] = "transformers",
               max_tokens: Annotated[int, typer.Option(help="new tokens an item")] = 256,
               out: Annotated[Path | None, typer.Option(help="keep the completions in this file, for `judge`")] = None) -> None:
     """Ask a model for a benchmark's answers, greedily, and print its score."""
