@@ -60,7 +60,7 @@ bench: $(VENV)/.peers ## measure every claim about speed beside the peers (some 
 bench-engines: $(VENV)/.dev ## measure the engines beside transformers' own generate, and vLLM where `make vllm` was run (some 10 minutes)
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/13a_engine_speed.ipynb "$$copy/run.ipynb" \
-	    -p prompts 64 -p ones 4 -p read 300 -p written 200 -p sizes 8,16,32,64 -p rounds 2 -p vllm "$(abspath $(VENV)/vllm/bin/python)" -p out figures && \
+	    -p prompts 64 -p ones 4 -p read 300 -p written 200 -p sizes 32,64 -p rounds 1 -p vllm "$(abspath $(VENV)/vllm/bin/python)" -p out figures && \
 	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13a_engine_speed.ipynb && \
 	$(VENV)/bin/nbdev_clean --fname nbs/13a_engine_speed.ipynb && echo "nbs/13a_engine_speed.ipynb and figures/engine_speed.* are new: commit them"
 
@@ -68,7 +68,7 @@ bench-training: $(VENV)/.peers ## measure the speed of training beside the peers
 	@test -f "$(DATA)" || { echo "make bench-training DATA=FILE needs JSONL with prompt and response in each line"; exit 1; }
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13b_training_speed.ipynb "$$copy/run.ipynb" \
-	    -r data "$$(realpath "$(DATA)")" -p base smollm2-135m-instruct -p limit 16 -p batch 8 -p shortest 300 -p longest 900 -p row_tokens 1024 -p rounds 2 -p out figures && \
+	    -r data "$$(realpath "$(DATA)")" -p base smollm2-135m-instruct -p limit 16 -p batch 8 -p shortest 300 -p longest 900 -p row_tokens 1024 -p rounds 1 -p out figures && \
 	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13b_training_speed.ipynb && \
 	$(VENV)/bin/nbdev_clean --fname nbs/13b_training_speed.ipynb && echo "nbs/13b_training_speed.ipynb and figures/training_speed.* are new: commit them"
 
