@@ -7,7 +7,7 @@ __all__ = ['FORMATS', 'REFERENCE', 'KINDS', 'Variant', 'variants', 'narrowed', '
            'learned', 'within', 'Job', 'make', 'workers_for', 'side_by_side', 'of_variant', 'pooled', 'against',
            'power_plan', 'told']
 
-# %% ../nbs/10_ablations.ipynb #fa1de890
+# %% ../nbs/10_ablations.ipynb #07b9c1bc
 import os
 import random
 import re
@@ -17,7 +17,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -62,19 +62,20 @@ class Variant(Record):
     @property
     def label(self) -> str: return f"{self.name}/seed{self.seed}"
 
-# %% ../nbs/10_ablations.ipynb #ed3e626f
+# %% ../nbs/10_ablations.ipynb #37b61e7e
 FORMATS = ("direct", "scratchpad", "next", "concise", "monologue")
 REFERENCE = "monologue"
 KINDS = ("format", "samples", "direction", "filter", "size", "source")
 
 def _both(style: str) -> str: return f"forward/{style},backward/{style}"
 
-def variants(kinds: str, seeds: Iterable[int], tokens: int, samples: int, errors: float = 0.5, shots: int = 2) -> list[Variant]:
-    """The variants of some kinds, such as 'format,filter', under each seed; the reference is always there and comes first.
+def variants(kinds: str, seeds: str, tokens: int, samples: int, errors: float = 0.5, shots: int = 2) -> list[Variant]:
+    """The variants of some kinds, such as 'format,filter', under each of the `seeds`, such as '0,1,2'; the reference is always there and comes first.
 
-    `tokens` is what each is trained on, `samples` the same for the kind 'samples'. `RecipeError` for an unknown kind.
+    `tokens` is what each is trained on, `samples` the same for the kind 'samples'. `RecipeError` for an unknown kind or what is no seed.
     """
     wanted = [kind.strip() for kind in kinds.split(",")]
+    if not re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", seeds): raise RecipeError(f"seeds={seeds!r} are no seeds: give numbers such as 0,1,2")
     for kind in wanted:
         if kind not in KINDS: raise RecipeError(f"kinds={kinds!r}: there is no {kind!r}, use some of {', '.join(KINDS)}")
     usual = dict(style=REFERENCE, mixture=_both(REFERENCE), tokens=tokens)
@@ -85,7 +86,7 @@ def variants(kinds: str, seeds: Iterable[int], tokens: int, samples: int, errors
     table |= {name: dict(usual, kind="filter", level=level, errors=errors) for name, level in (("unfiltered", "none"), ("answers checked", "answer"))}
     table |= {name: dict(usual, kind="size", tokens=tokens // part) for name, part in (("half", 2), ("quarter", 4))}
     table |= {name: dict(usual, kind="source", source=name) for name in ("real", "generated")}
-    trained = [Variant(name, seed=seed, **fields) for name, fields in table.items() if name == REFERENCE or fields["kind"] in wanted for seed in seeds]
+    trained = [Variant(name, seed=seed, **fields) for name, fields in table.items() if name == REFERENCE or fields["kind"] in wanted for seed in map(int, seeds.split(","))]
     shown = [Variant(f"few-shot {style}", "format", style, "", 0, shots=shots) for style in ("direct", REFERENCE) if "format" in wanted]
     return trained + shown
 

@@ -7,9 +7,10 @@ __all__ = ['DEVICES', 'Params', 'CODE', 'BENCHMARK_ITEMS', 'load_shape', 'blank_
            'Setup', 'packed_rows', 'rehearse_step', 'Memory', 'Launch', 'load_launch', 'training_memory',
            'flops_per_token', 'cache_bytes', 'generation_memory', 'Device', 'this_machine', 'find_device', 'Lot',
            'programs_by_level', 'Outlook', 'outlook', 'lots', 'Work', 'setup_of', 'training_work', 'generation_work',
-           'teacher_works', 'evaluation_works', 'works', 'Shares', 'choose_device', 'remedy', 'Cost', 'estimate']
+           'teacher_works', 'evaluation_works', 'ablation_works', 'works', 'Shares', 'choose_device', 'remedy', 'Cost',
+           'estimate']
 
-# %% ../nbs/11a_cost.ipynb #c3e0ea08
+# %% ../nbs/11a_cost.ipynb #9e61aeb1
 import copy
 import json
 import re
@@ -34,6 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
+from .ablations import variants
 from .core import Bug, Completion, EngineError, Execution, Monologue, Problem, RecipeError, Run, Sample, Seed, Trace, project_dir
 from .debugging import examples as repair_examples
 from .generation import SPARE_COLUMNS, Sampling, model_path
@@ -377,7 +379,7 @@ def lots(params: Params, expected: Outlook, mixture: str, max_length: int) -> li
     return [Lot(*kind, total, *(sum(row[0] * row[i] for row in rows) / total for i in (1, 2)))
             for kind, rows in found.items() for total in [sum(row[0] for row in rows)] if total]
 
-# %% ../nbs/11a_cost.ipynb #7a3b0328
+# %% ../nbs/11a_cost.ipynb #378310ca
 @dataclass(frozen=True)
 class Work:
     "One use of a model. `calls` are prompts, or samples trained on; `written` tokens are at most; `devices` share the work."
@@ -403,13 +405,13 @@ def setup_of(section: dict[str, Any], prompt: float, response: float, launch: La
     return Setup(section["base"], section["method"], section["lora_rank"], section.get("precision", "mixed"), row, rows, min(row, sample),
                  round(response / (prompt + response), 2), section.get("gradient_checkpointing", False))
 
-def training_work(stage: str, what: str, section: dict[str, Any], found: list[list[Lot]], launch: Launch) -> Work:
-    "The training of one model on each list of lots, or of none when there is nothing to train on."
-    flat, samples, tokens = [lot for group in found for lot in group], 0.0, 0.0
-    for group in found:
+def training_work(stage: str, what: str, section: dict[str, Any], found: list[tuple[list[Lot], float]], launch: Launch) -> Work:
+    "The training of one model on each list of lots, on at most so many tokens of it (0: no such end). `RecipeError` when there is nothing to train on."
+    flat, samples, tokens = [lot for group, _ in found for lot in group], 0.0, 0.0
+    for group, most in found:
         number, whole = sum(lot.samples for lot in group), sum(lot.tokens for lot in group)
         cut = min(1, section["limit"] / number) if stage.startswith("07") and section["limit"] and number else 1
-        seen = min(section["max_tokens"] or float("inf"), section["epochs"] * whole * cut)
+        seen = min(most or float("inf"), section["epochs"] * whole * cut)
         tokens, samples = tokens + seen, samples + (number * seen / whole if whole else 0)
     if not tokens: raise RecipeError(f"{stage}: nothing to train on is expected, of no sample with at most max_length={section['max_length']} tokens: raise it, or programs in 04_synthesis")
     mean_of = lambda part: sum(lot.samples * getattr(lot, part) for lot in flat) / sum(lot.samples for lot in flat)
@@ -448,7 +450,7 @@ def teacher_works(params: Params, expected: Outlook) -> Iterator[Work]:
         cases = asked * (bugs["per_problem"] + bugs["samples"] * bool(bugs["model"]))
         yield generation_work("06_debugging", "explains bugs", bugs["explainer"], bugs["engine"], cases, shots + 3 * program, bugs["max_tokens"], 32)
 
-# %% ../nbs/11a_cost.ipynb #221ae0d2
+# %% ../nbs/11a_cost.ipynb #bc2eeaaa
 CODE = ("humaneval", "mbpp", "lcb-lite")
 BENCHMARK_ITEMS = {"humaneval": 164, "humaneval+": 164, "mbpp": 378, "mbpp+": 378, "cruxeval-o": 800, "cruxeval-i": 800, "lcb-lite": 400, "lcb-exec": 479}
 
@@ -488,16 +490,27 @@ def evaluation_works(params: Params, expected: Outlook) -> Iterator[Work]:
         asked = programs * repairs["rounds"] * times
         if asked: yield generation_work("09_refinement", does, bases[repairs["model"]], repairs["engine"], asked, length, tokens, repairs["batch"])
 
+def ablation_works(params: Params, expected: Outlook, launch: Launch) -> Iterator[Work]:
+    "The variants of the ablations: training them, and asking all of them."
+    section = params["10_ablations"]
+    chosen = variants(section["kinds"], section["seeds"], section["max_tokens"], section["samples"])
+    trained = [(v, lots(params, expected, v.mixture, section["max_length"])) for v in chosen if v.mixture]
+    most = lambda v, found: v.tokens or v.samples * sum(lot.tokens for lot in found) / max(1, sum(lot.samples for lot in found))
+    yield training_work("10_ablations", f"trains {len(trained)} variants", section, [(found, most(v, found)) for v, found in trained], launch)
+    tests, names = expected.problems - expected.train, [name.strip() for name in section["benchmarks"].split(",")]
+    some = {name: min(section["cruxeval_limit" if name.startswith("cruxeval") else "limit"] or float("inf"), _items(name, {**section, "limit": 0}, tests)) for name in names}
+    wide = sum(v.kind in section["cruxeval_kinds"].split(",") for v in chosen)
+    asked = {name: n * (wide if name.startswith("cruxeval") else len(chosen)) for name, n in some.items()}
+    read = sum(n * _prompt_tokens(expected.asked, name) for name, n in asked.items())
+    total = sum(asked.values())
+    yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total, section["answer_tokens"], section["batch"])
+
 def works(params: Params, expected: Outlook, launch: Launch | None = None) -> list[Work]:
     "All that a recipe has models do, in the order of its stages. `launch` is how training is spread, by default as the recipe says."
     train, vary = params["07_training"], params["10_ablations"]
     spread = lambda section: launch or load_launch(section.get("launch", ""))
-    tuned = training_work("07_training", "trains", train, [lots(params, expected, train["mixture"], train["max_length"])], spread(train))
-    formats = [lots(params, expected, f"forward/{style.strip()}", vary["max_length"]) for style in vary["styles"].split(",")]
-    varied = training_work("10_ablations", f"trains {len(formats)} formats", vary, formats, spread(vary))
-    asked = min(vary["limit"] or float("inf"), expected.problems - expected.train) * len(formats)
-    answers = generation_work("10_ablations", "asks them", vary["base"], vary.get("engine", "transformers"), asked, _prompt_tokens(expected.asked, "pyx-o"), vary["answer_tokens"], vary["batch"])
-    return [*teacher_works(params, expected), tuned, *evaluation_works(params, expected), varied, answers]
+    tuned = training_work("07_training", "trains", train, [(lots(params, expected, train["mixture"], train["max_length"]), train["max_tokens"])], spread(train))
+    return [*teacher_works(params, expected), tuned, *evaluation_works(params, expected), *ablation_works(params, expected, spread(vary))]
 
 # %% ../nbs/11a_cost.ipynb #f93b95d7
 @dataclass(frozen=True)
