@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['LEVELS', 'Claim', 'Report', 'check', 'check_call', 'verify', 'checked', 'tell']
 
-# %% ../nbs/04b_verification.ipynb #e507e5dc
+# %% ../nbs/04b_verification.ipynb #af974944
 import ast
 import html
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -55,7 +56,7 @@ class Report:
             at = c.end
         return f"<p><b>{html.escape(str(self).splitlines()[0])}</b></p><pre>{''.join(parts)}{html.escape(self.text[at:])}</pre>"
 
-# %% ../nbs/04b_verification.ipynb #a3dbbc86
+# %% ../nbs/04b_verification.ipynb #3740d9c9
 @lru_cache(maxsize=64)
 def _marks(mark: str) -> re.Pattern:
     return re.compile(rf"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[][(){{}}]|(?P<mark>{mark})""")
@@ -75,7 +76,8 @@ def _split(text: str, mark: str) -> list[str]:
 @lru_cache(maxsize=1 << 13)
 def _normal(text: str) -> str | None:
     "An expression as `ast.unparse` writes it; None when the text is none."
-    try: return ast.unparse(ast.parse(text, mode="eval"))
+    try:
+        with warnings.catch_warnings(action="ignore"): return ast.unparse(ast.parse(text, mode="eval"))
     except (SyntaxError, ValueError, MemoryError, RecursionError): return None
 
 def _is_value(text: str) -> bool:
@@ -214,7 +216,7 @@ def _check_except(shape: _Shape, event: Event) -> _Checked:
     yield shape.word, "" if (shape.word == "catches it") == event.enters else "it is the other way round"
     yield from _check_values(shape.values, event.values, {}, event)
 
-# %% ../nbs/04b_verification.ipynb #45c021d0
+# %% ../nbs/04b_verification.ipynb #4e85ca8a
 def _pattern(phrase: str) -> re.Pattern:
     "The regular expression of a constraint's phrase; a name that comes again is not captured again."
     parts, seen = re.split(r"\{(\w)\}", phrase), set()
@@ -228,7 +230,8 @@ _PREDICATES = [(_pattern(phrase), holds) for phrase, holds in CONSTRAINTS.values
 @lru_cache(maxsize=1 << 12)
 def _tree(text: str) -> ast.expr | None:
     "The tree of an expression; None when the text is none."
-    try: return ast.parse(text.strip(), mode="eval").body
+    try:
+        with warnings.catch_warnings(action="ignore"): return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError): return None
 
 def _simplest(text: str, state: dict[str, str], bound: frozenset[str]) -> str | None:
