@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'HomeOption', 'BenchmarkArg', 'PathOption', 'chain', 'parameters',
-           'settings', 'Task', 'plan', 'done', 'memory_gb', 'read_progress', 'Display', 'execute', 'reproduce',
-           'plan_table', 'checkup']
+           'settings', 'Task', 'plan', 'State', 'state_of', 'set_aside', 'take_back', 'memory_gb', 'read_progress',
+           'Display', 'execute', 'prepare', 'reproduce', 'plan_table', 'checkup']
 
-# %% ../nbs/12_reproduce.ipynb #f6fdd087
+# %% ../nbs/12_reproduce.ipynb #ca1b495d
 import ast
 import importlib.metadata
 import importlib.util
@@ -27,10 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import papermill
 import psutil
 import typer
-from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 from typer.core import TyperGroup
 
@@ -89,35 +87,62 @@ def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Pa
     cut = lambda key, own: min(own or limit, limit) if key == "limit" else given[key]
     return [Task(task.notebook, task.params | {key: cut(key, task.params[key]) for key in given if key in task.params}) for task in tasks]
 
-# %% ../nbs/12_reproduce.ipynb #f28edc7c
-def _executed(run: Run, task: Task) -> tuple[dict[str, Any], bool]:
-    "With which parameters the runner executed a notebook before, and whether every cell was completed."
-    copy = run.path / "nbs" / f"{task.name}.ipynb"
+# %% ../nbs/12_reproduce.ipynb #e8efb496
+@dataclass(frozen=True)
+class State:
+    "What there is of a stage: 'to do', 'begun', 'complete' (made by hand, to be looked at), 'done', or 'anew' when it was made otherwise; and why."
+    kind: str
+    why: str = ""
+
+def _executed(copy: Path) -> tuple[dict[str, Any], bool]:
+    "With which parameters the runner executed a notebook into `copy`, and whether every cell was completed."
     try:
         notebook = json.loads(copy.read_text(encoding="utf-8"))
         states = {cell["metadata"]["papermill"]["status"] for cell in notebook["cells"] if cell["cell_type"] == "code"}
         return notebook["metadata"]["papermill"]["parameters"], states == {"completed"}
     except (OSError, ValueError, KeyError): return {}, False
 
-def _damaged(run: Run, stage: str) -> list[Path]:
-    "The tables of a complete stage that are not the files which its manifest names."
-    tables = {run.path / stage / f"{name}.parquet": known["digest"] for name, known in run.manifest(stage)["rows"].items()}
-    return [path for path, known in tables.items() if not path.exists() or digest(path.read_bytes()) != known]
+def _check_tables(folder: Path, rows: dict[str, Any]) -> None:
+    for path, known in ((folder / f"{name}.parquet", known["digest"]) for name, known in rows.items()):
+        if not path.exists() or digest(path.read_bytes()) != known:
+            raise StoreError(f"{path} is damaged, it is not the file that its manifest names: restore it, or remove {folder} to make the stage anew")
 
-def done(run: Run, task: Task) -> bool:
-    "Whether a stage is complete as planned and all that it reads is there; `StoreError` when it was made otherwise or is damaged."
-    if not run.has(task.stage): return False
-    (made, whole), folder = _executed(run, task), run.path / task.stage
-    what = f"stage {task.stage!r} of run {run.name!r} was made"
-    remedy = f"choose another run name, or remove {folder} to make the stage anew"
-    reads = run.manifest(task.stage)["reads"]
-    for key in made:
-        if made[key] != task.params.get(key): raise StoreError(f"{what} with {key}={made[key]!r}, not {task.params.get(key)!r}: {remedy}")
-    for stage, rows in reads.items():
-        if run.has(stage) and run.fingerprint(stage) != rows: raise StoreError(f"{what} from other rows of {stage!r}: {remedy}")
-    for path in _damaged(run, task.stage):
-        raise StoreError(f"{path} is damaged, it is not the file that its manifest names: restore it, or remove {folder} to make the stage anew")
-    return whole and made.keys() == task.params.keys() and all(map(run.has, reads))
+def _state(run: Run, task: Task, folder: Path, copy: Path) -> State:
+    "The state of a stage that lies in `folder`, its executed notebook being `copy`."
+    if not folder.exists(): return State("to do")
+    made, whole = _executed(copy)
+    changed = [f"{key} was {made[key]!r}, is {task.params.get(key)!r}" for key in made if key != "run" and made[key] != task.params.get(key)]
+    if changed: return State("anew", "; ".join(changed))
+    if not (folder / "manifest.json").exists(): return State("begun")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    for stage, rows in manifest["reads"].items():
+        if run.has(stage) and run.fingerprint(stage) != rows: return State("anew", f"it reads {stage}, which changed")
+    _check_tables(folder, manifest["rows"])
+    known = whole and made.keys() == task.params.keys() and all(map(run.has, manifest["reads"]))
+    return State("done" if known else "complete")
+
+def state_of(run: Run, task: Task) -> State:
+    "What there is of a stage in a run, and whether it is what is planned; `StoreError` when it is damaged."
+    return _state(run, task, run.path / task.stage, run.path / "nbs" / f"{task.name}.ipynb")
+
+# %% ../nbs/12_reproduce.ipynb #cfac1d9a
+def set_aside(run: Run, task: Task) -> Path:
+    "Move a stage and its executed notebook to `earlier/STAGE-N` in the run. `StoreError` while another process writes it."
+    earlier, copy = run.path / "earlier", run.path / "nbs" / f"{task.name}.ipynb"
+    target = earlier / f"{task.stage}-{1 + max((int(path.name.rpartition('-')[2]) for path in earlier.glob(f'{task.stage}-*')), default=0)}"
+    run.move(task.stage, target)
+    if copy.exists(): os.replace(copy, target / copy.name)
+    return target
+
+def take_back(run: Run, task: Task) -> bool:
+    "Whether a stage that was set aside is what is planned; it then stands in its place again."
+    for folder in sorted((run.path / "earlier").glob(f"{task.stage}-*")):
+        copy = folder / f"{task.name}.ipynb"
+        if _executed(copy)[0] and _state(run, task, folder, copy).kind in ("done", "begun", "complete"):
+            os.replace(copy, run.path / "nbs" / copy.name)
+            os.replace(folder, run.path / task.stage)
+            return True
+    return False
 
 # %% ../nbs/12_reproduce.ipynb #008ab44a
 def memory_gb() -> float:
@@ -160,15 +185,16 @@ class Display:
         self.inner.close()
         self.outer.close()
 
-# %% ../nbs/12_reproduce.ipynb #d4a7e799
+# %% ../nbs/12_reproduce.ipynb #58e9f51e
 _KNOWN = {kind.__name__ for kind in (SemcoderError, *SemcoderError.__subclasses__())}
 
 def _explain(task: Task, error: Exception, copy: Path) -> SemcoderError:
     "The error of a failed notebook as one that holds one line for the user."
+    import papermill
     if isinstance(error, SemcoderError): return error
     if isinstance(error, OSError):
         return StoreError(f"cannot write {copy}: {error.strerror or error}: free some space or choose another --home; finished rows are kept")
-    if isinstance(error, PapermillExecutionError):
+    if isinstance(error, papermill.exceptions.PapermillExecutionError):
         text = " ".join(error.evalue.split())
         if error.ename in _KNOWN: return SemcoderError(text)
         return SemcoderError(f"{task.name} failed with {error.ename}: {text:.300} (the traceback is in {copy})")
@@ -176,7 +202,7 @@ def _explain(task: Task, error: Exception, copy: Path) -> SemcoderError:
         return SemcoderError(f"the kernel of {task.name} died, perhaps for want of memory: make the recipe smaller; finished rows are kept ({copy})")
     return SemcoderError(f"{task.name} failed with {type(error).__name__}: {' '.join(str(error).split()):.300}")
 
-# %% ../nbs/12_reproduce.ipynb #e189f4fd
+# %% ../nbs/12_reproduce.ipynb #886e27ff
 def _children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
@@ -193,6 +219,7 @@ def _await(work: Future, look: Callable[[], None], others: set[psutil.Process]) 
 
 def execute(task: Task, copy: Path, display: Display, state: Path) -> dict[str, Any]:
     "Execute a notebook into `copy`; what it took, as a row. Raises `SemcoderError` with one line when it fails."
+    import papermill
     start, peak, others = time.monotonic(), [0.0], _children()
     def look() -> None:
         peak[0] = max(peak[0], memory_gb())
@@ -222,31 +249,44 @@ def _environment(home: str | Path | None) -> Iterator[Path]:
             os.environ.clear()
             os.environ.update(before)
 
-# %% ../nbs/12_reproduce.ipynb #aafdee12
+# %% ../nbs/12_reproduce.ipynb #4f2146a9
+def prepare(run: Run, task: Task, anew: bool = False) -> State:
+    "Set a stage aside that was made otherwise (any, when `anew`), take one back that fits; the state after that, and why."
+    found = state_of(run, task)
+    if found.kind == "anew" or anew and found.kind != "to do":
+        set_aside(run, task)
+        found = State("anew", "as asked" if anew else found.why)
+    if not anew and not (run.path / task.stage).exists() and take_back(run, task): return State(state_of(run, task).kind, "taken back from earlier")
+    return found
+
 def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
-              folder: Path | None = None, only: str = "") -> list[dict[str, Any]]:
-    """Run every stage of a recipe that is not done yet, or one of them only; what each took, a row a stage.
+              folder: Path | None = None, only: str = "", start: str = "") -> list[dict[str, Any]]:
+    """Run every stage of a recipe that is not done yet, or one of them `only`, or all anew from `start` on; what each took, a row a stage.
 
     Executed notebooks are kept in the run's `nbs` folder. Raises `RecipeError` or `StoreError` before
     anything starts, and any `SemcoderError` of a notebook when it fails; running it again goes on from there.
     """
     tasks = plan(recipe, run, limit, folder)
-    name = tasks[0].params["run"]
+    name, stages = tasks[0].params["run"], [task.stage for task in tasks]
     if name == "demo": raise RecipeError("a run can't be called 'demo', that is the small run kept with the notebooks: choose another with --run")
+    for stage in filter(None, (only, start)):
+        if stage not in stages: raise RecipeError(f"there is no stage {stage!r}: choose one of {', '.join(stages)}")
     here = open_run(name, home)
-    tasks = [task for task in tasks if only in ("", task.stage, task.name)]
-    if not tasks: raise RecipeError(f"there is no stage {only!r}: choose one of {', '.join(path.stem[3:] for path in chain(folder))}")
-    for task in tasks: done(here, task)
+    forced = {stage for stage in stages[stages.index(start):]} if start else set()
+    tasks = [task for task in tasks if only in ("", task.stage)]
+    for task in tasks: state_of(here, task)
     display, rows = Display(here.name, len(tasks)), []
     try:
-        with _environment(home) as state:
+        with _environment(home) as progress:
             for n, task in enumerate(tasks):
-                ready = done(here, task)
-                display.say(f"[{n + 1}/{len(tasks)}] {task.name}" + (": done before" if ready else ""))
-                if ready: rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": "done before"})
-                else: rows.append(execute(task, here.path / "nbs" / f"{task.name}.ipynb", display, state))
+                found = prepare(here, task, task.stage in forced)
+                said = {"done": "done before", "anew": "made anew"}.get(found.kind, "") + (found.why and f", {found.why}")
+                display.say(f"[{n + 1}/{len(tasks)}] {task.name}{said and ': '}{said}")
+                if found.kind == "done": rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": said})
+                else: rows.append(execute(task, here.path / "nbs" / f"{task.name}.ipynb", display, progress) | {"": said})
                 display.outer.update()
-    finally: display.close()
+    finally:
+        display.close()
     return rows
 
 # %% ../nbs/12_reproduce.ipynb #61f4fe9d
@@ -272,17 +312,19 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells: typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
 
-# %% ../nbs/12_reproduce.ipynb #f2a7c7ce
+# %% ../nbs/12_reproduce.ipynb #6c9967d8
 @app.command("reproduce")
 def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
-               only: Annotated[str, typer.Option(help="run this stage alone, such as synthesis")] = "") -> None:
+               start: Annotated[str, typer.Option("--from", metavar="STAGE", help="make this stage and all after it anew")] = "",
+               only: Annotated[str, typer.Option(metavar="STAGE", help="run this stage alone, such as synthesis")] = "") -> None:
     """Run all stages of a recipe, from seeds to figures.
 
-    Stages that are done are skipped. After Ctrl-C, a crash or a kill, the same command goes on where it stopped.
+    Stages that are done are skipped. After Ctrl-C, a crash or a kill, the same command goes on where it stopped. When a parameter changed, the stages that
+    depend on it are made anew; what they were is set aside in the run's folder `earlier`, and taken back when the parameter is.
     """
     from semcoder.figures import out_dir
     start = time.monotonic()
-    try: rows = reproduce(recipe, run, limit, home, only=only)
+    try: rows = reproduce(recipe, run, limit, home, only=only, start=start)
     except KeyboardInterrupt:
         typer.echo("\nstopped: finished rows are kept, and the same command goes on from here", err=True)
         raise typer.Exit(130) from None
@@ -294,7 +336,7 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
     if not only: typer.echo(f"tables and figures  {out_dir(here, last['out'])}")
     typer.echo(f"executed notebooks  {here.path / 'nbs'}")
 
-# %% ../nbs/12_reproduce.ipynb #106d6199
+# %% ../nbs/12_reproduce.ipynb #374665ac
 @app.command("plan")
 def _plan(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
           device: Annotated[str, typer.Option(help="such as A100 or 'this' (default: this machine, or the smallest device that is enough)")] = "",
@@ -325,9 +367,8 @@ def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home
     for task in tasks:
         usual = parameters(task.notebook)
         given = {key: value for key, value in task.params.items() if key != "run" and value != usual[key]}
-        made = here.has(task.stage)
-        state = "done" if done(here, task) else "complete" if made else "begun" if (here.path / task.stage).exists() else "to do"
-        rows.append({"stage": task.name, "state": state, "seconds": here.manifest(task.stage)["seconds"] if made else None,
+        state = state_of(here, task)
+        rows.append({"stage": task.name, "state": state.kind + (state.why and f": {state.why}"), "seconds": here.manifest(task.stage)["seconds"] if here.has(task.stage) else None,
                      "parameters": ", ".join(f"{k}={v}" for k, v in given.items())})
     return rows
 
