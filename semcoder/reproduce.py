@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'HomeOption', 'BenchmarkArg', 'PathOption', 'chain', 'parameters',
-           'settings', 'Task', 'plan', 'State', 'state_of', 'set_aside', 'take_back', 'memory_gb', 'read_progress',
-           'Display', 'execute', 'prepare', 'reproduce', 'plan_table', 'checkup']
+           'settings', 'Task', 'plan', 'State', 'state_of', 'set_aside', 'take_back', 'without_lessons', 'memory_gb',
+           'read_progress', 'Display', 'execute', 'prepare', 'reproduce', 'plan_table', 'checkup']
 
 # %% ../nbs/12_reproduce.ipynb #ca1b495d
 import ast
@@ -144,6 +144,15 @@ def take_back(run: Run, task: Task) -> bool:
             return True
     return False
 
+# %% ../nbs/12_reproduce.ipynb #a4455b2d
+def without_lessons(notebook: Path) -> dict[str, Any]:
+    "A notebook as JSON with its imports, its definitions, and all from the heading 'Run' on; all of it when it has no such heading."
+    whole = json.loads(notebook.read_text(encoding="utf-8"))
+    texts = ["".join(cell["source"]) for cell in whole["cells"]]
+    work = next((n for n, text in enumerate(texts) if text.startswith("## Run\n") or text == "## Run"), 0)
+    needed = re.compile(r"# |#\| (export|default_exp)|(#\| hide\s+)?(import|from) ")
+    return whole | {"cells": [cell for n, (cell, text) in enumerate(zip(whole["cells"], texts)) if n >= work or needed.match(text)]}
+
 # %% ../nbs/12_reproduce.ipynb #008ab44a
 def memory_gb() -> float:
     "The memory of this process and all its descendants, in GiB; shared pages count for each."
@@ -202,7 +211,7 @@ def _explain(task: Task, error: Exception, copy: Path) -> SemcoderError:
         return SemcoderError(f"the kernel of {task.name} died, perhaps for want of memory: make the recipe smaller; finished rows are kept ({copy})")
     return SemcoderError(f"{task.name} failed with {type(error).__name__}: {' '.join(str(error).split()):.300}")
 
-# %% ../nbs/12_reproduce.ipynb #886e27ff
+# %% ../nbs/12_reproduce.ipynb #890ace8d
 def _children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
 
@@ -227,8 +236,10 @@ def execute(task: Task, copy: Path, display: Display, state: Path) -> dict[str, 
     quiet = ["--IPKernelApp.log_level=CRITICAL"]
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
     with writing(copy): copy.parent.mkdir(parents=True, exist_ok=True)
+    short = state.with_name(task.notebook.name)
+    short.write_text(json.dumps(without_lessons(task.notebook)))
     with ThreadPoolExecutor(1) as pool:
-        work = pool.submit(papermill.execute_notebook, task.notebook, copy, task.params, kernel_name="python3",
+        work = pool.submit(papermill.execute_notebook, short, copy, task.params, kernel_name="python3",
                            progress_bar=False, extra_arguments=quiet)
         _await(work, look, others)
     state.unlink(missing_ok=True)
@@ -312,7 +323,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     widths = [max(map(len, column)) for column in zip(*cells)]
     for line in cells: typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
 
-# %% ../nbs/12_reproduce.ipynb #6c9967d8
+# %% ../nbs/12_reproduce.ipynb #57ddcae3
 @app.command("reproduce")
 def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
                start: Annotated[str, typer.Option("--from", metavar="STAGE", help="make this stage and all after it anew")] = "",
@@ -323,7 +334,7 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
     depend on it are made anew; what they were is set aside in the run's folder `earlier`, and taken back when the parameter is.
     """
     from semcoder.figures import out_dir
-    start = time.monotonic()
+    began = time.monotonic()
     try: rows = reproduce(recipe, run, limit, home, only=only, start=start)
     except KeyboardInterrupt:
         typer.echo("\nstopped: finished rows are kept, and the same command goes on from here", err=True)
@@ -332,7 +343,7 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
     here = open_run(last["run"], home)
     _print_table(rows)
     peak = max((row["peak GiB"] or 0 for row in rows), default=0)
-    typer.echo(f"\n{time.monotonic() - start:.0f} seconds, at most {peak:.1f} GiB of memory")
+    typer.echo(f"\n{time.monotonic() - began:.0f} seconds, at most {peak:.1f} GiB of memory")
     if not only: typer.echo(f"tables and figures  {out_dir(here, last['out'])}")
     typer.echo(f"executed notebooks  {here.path / 'nbs'}")
 
