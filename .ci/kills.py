@@ -19,7 +19,7 @@ STAGES = 8
 
 
 def start(home: Path, run: str) -> subprocess.Popen:
-    command = ["-c", "from semcoder.reproduce import app; app()", "reproduce", str(RECIPE), "--run", run, "--home", str(home)]
+    command = ["-c", "from semcoder.cli import app; app()", "reproduce", str(RECIPE), "--run", run, "--home", str(home)]
     return subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
