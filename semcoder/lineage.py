@@ -8,7 +8,7 @@ __all__ = ['R', 'STAGES', 'LEVELS', 'Kept', 'Answers', 'Examination', 'solved', 
            'bugs', 'monologues', 'executions', 'traces', 'problems', 'seeds', 'Explanation', 'follow', 'explain',
            'printed', 'resolve', 'as_printed', 'explain_row']
 
-# %% ../nbs/10c_lineage.ipynb #97231528
+# %% ../nbs/10c_lineage.ipynb #eb83676e
 import csv
 import hashlib
 import html
@@ -18,7 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,12 +95,16 @@ def _revived(kept: Kept, rows: dict[str, dict], kind: type[R]) -> Iterator[tuple
             vars(record)["id"] = stored
             yield stored, record
 
-# %% ../nbs/10c_lineage.ipynb #7dd7743f
+# %% ../nbs/10c_lineage.ipynb #cb4738de
 STAGES = ("evaluation", "refinement", "ablations")
 
 class Answers:
-    "The completions and verdicts behind `scores` of one benchmark. `stage` is where they were scored; `path`, the benchmark's data where the run does not hold them."
-    def __init__(self, kept: Kept, stage: str, scores: list[Score], path: str = ""): self.kept, self.stage, self.scores, self.path, self.missing = kept, stage, scores, path, ""
+    """The completions and verdicts behind `scores` of one benchmark, which were scored in `stage`.
+
+    `limit`: how many rows of a level are made again where that takes work, 0 for all. `path`: the benchmark's data where the run does not hold them."""
+    def __init__(self, kept: Kept, stage: str, scores: list[Score], limit: int = 0, path: str = ""):
+        self.kept, self.stage, self.scores, self.limit, self.path, self.missing = kept, stage, scores, limit, path, ""
+        self.params = kept.manifest(stage).get("params", {})
 
     def every(self, kind: type[R], stages: Iterable[str] = STAGES) -> dict[str, R]:
         "All rows of a type in some stages, by id."
@@ -134,14 +138,14 @@ class Answers:
         "The verdicts on all these completions, by the completion's id."
         return {v.completion_id: v for v in [*self.every(Verdict).values(), *self.counted.values()] if v.completion_id in self.completions}
 
-# %% ../nbs/10c_lineage.ipynb #c5962ce7
+# %% ../nbs/10c_lineage.ipynb #671781ec
 class Examination(Answers):
     "The same with the benchmark and the prompts."
 
     @cached_property
     def bench(self) -> Benchmark | None:
         "The benchmark; None, with the reason in `missing`, when its data are not at hand."
-        name, levels = self.scores[0].benchmark, self.kept.manifest(self.stage).get("params", {}).get("levels", "")
+        name, levels = self.scores[0].benchmark, self.params.get("levels", "")
         try: return benchmark(name, self.kept.run.path, levels=levels) if name.startswith("pyx") else benchmark(name, self.path or None)
         except SemcoderError as error: self.missing = str(error)
 
@@ -150,16 +154,24 @@ class Examination(Answers):
         "The completions to known items that were asked in the project's own words, so that they can be judged, and their prompts written, again."
         return [c for c in self.completions.values() if self.bench and c.item_id in self.bench.by_id and c.template.partition(" ")[0] in (TEMPLATE.name, "")]
 
-    def question(self, c: Completion) -> str:
-        "What a readable completion answers, made again, without the solved examples before it. `DataError` when the turn that led to it is missing."
-        item = self.bench.by_id[c.item_id]
-        if not c.round: return self.bench.prompt(item, c.style)
-        if c.id not in self.turns: raise DataError(f"no turn led to the completion {c.id} of round {c.round}")
-        turn = self.turns[c.id][0]
-        answer = self.verdicts[turn["about"]].answer if turn["about"] in self.verdicts else None
-        code = live(self.bench.program(item, answer or ""), item.entry_point)
-        if c.style == "next": [code] = traced([(code, failing_call(turn["objection"]))])
-        return TEMPLATE.prompt("refine", c.style, description=self.bench.fields(item)["description"], code=code, failure=turn["objection"])
+    @cached_property
+    def questions(self) -> dict[str, str]:
+        "What each readable completion answers, made again, without the solved examples before it. A repair without its turn has none."
+        first = {c.id: self.bench.prompt(self.bench.by_id[c.item_id], c.style) for c in self.readable if not c.round}
+        repairs = [(c, self.bench.by_id[c.item_id], self.turns[c.id][0]) for c in self.readable if c.round and c.id in self.turns]
+        codes = [live(self.bench.program(item, self.answer(turn["about"])), item.entry_point) for _, item, turn in repairs]
+        seen = iter(traced([(code, failing_call(turn["objection"])) for (c, _, turn), code in zip(repairs, codes) if c.style == "next"]))
+        shown = [next(seen) if c.style == "next" else code for (c, _, _), code in zip(repairs, codes)]
+        return first | {c.id: TEMPLATE.prompt("refine", c.style, description=self.bench.fields(item)["description"], code=code, failure=turn["objection"])
+                        for (c, item, turn), code in zip(repairs, shown)}
+
+    def answer(self, completion_id: str) -> str:
+        "What was found in a completion; empty when there was nothing."
+        return self.verdicts[completion_id].answer or "" if completion_id in self.verdicts else ""
+
+    def begins(self, c: Completion) -> tuple[str, str, str]:
+        "Task, style and what stands before the question of a completion."
+        return "refine" if c.round else self.bench.task, c.style, c.prompt.removesuffix(self.questions[c.id])
 
 # %% ../nbs/10c_lineage.ipynb #1b191f8b
 def solved(corpus: Corpus, task: str, style: str) -> dict[str, str]:
@@ -183,7 +195,7 @@ def recognized(beginning: str, examples: dict[str, str]) -> list[str] | None:
         found, beginning = [*found, examples[text]], beginning[len(text) :]
     return found
 
-# %% ../nbs/10c_lineage.ipynb #d34b1e30
+# %% ../nbs/10c_lineage.ipynb #d878d5a1
 class Learning(Examination):
     "The same with the checkpoints that answered and what they were trained on."
 
@@ -216,11 +228,10 @@ class Learning(Examination):
     @cached_property
     def beginnings(self) -> dict[tuple[str, str, str], list[str] | None]:
         "What stands before the questions, by task, style and text, each with the examples recognized in it."
-        pieces = dict.fromkeys(("refine" if c.round else self.bench.task, c.style, c.prompt.removesuffix(self.question(c)))
-                               for c in self.readable if not c.round or c.id in self.turns)
+        pieces = dict.fromkeys(self.begins(c) for c in self.readable if c.id in self.questions and c.prompt.endswith(self.questions[c.id]))
         return {(task, style, text): recognized(text, solved(self.corpus, task, style)) for task, style, text in pieces if text}
 
-# %% ../nbs/10c_lineage.ipynb #0a50623e
+# %% ../nbs/10c_lineage.ipynb #f3ce2efa
 def _some(rows: Iterable[R], limit: int) -> list[R]:
     "At most `limit` rows, evenly spaced; 0 means all."
     rows = list(rows)
@@ -262,13 +273,14 @@ class Lineage(Learning):
         wanted = {p.seed_id for p in self.problems.values()}
         return {key: s for key, s in self.every(Seed, ["synthesis"]).items() if key in wanted}
 
-    @cache
-    def retraced(self, limit: int = 0) -> list[tuple[Execution, Trace]]:
+    @cached_property
+    def retraced(self) -> list[tuple[Execution, Trace]]:
         "The executions of at most `limit` problems, each with a trace made again in the sandbox."
-        chosen, calls = _some(self.problems.values(), limit), {}
+        calls: dict[str, list[Execution]] = {}
         for e in self.every(Execution, ["synthesis"]).values(): calls.setdefault(e.problem_id, []).append(e)
-        found = trace_all((Job(p.code, [e.call for e in calls[p.id]]) for p in chosen if p.id in calls), _LIMITS, _STEPS, finish=False)
-        return [pair for p, traces in zip((p for p in chosen if p.id in calls), found) for pair in zip(calls[p.id], traces)]
+        chosen = _some((p for p in self.problems.values() if p.id in calls), self.limit)
+        found = trace_all((Job(p.code, [e.call for e in calls[p.id]]) for p in chosen), _LIMITS, _STEPS, finish=False) if chosen else ()
+        return [pair for p, traces in zip(chosen, found) for pair in zip(calls[p.id], traces)]
 
 # %% ../nbs/10c_lineage.ipynb #ebc0c75d
 @dataclass(frozen=True)
@@ -296,15 +308,15 @@ def unlike(kept: Record, made: Record) -> list[str]:
 
 def _against(rows: Iterable[tuple[Record, Record]]) -> tuple[str, ...]: return tuple(line for kept, made in rows for line in unlike(kept, made))
 
-# %% ../nbs/10c_lineage.ipynb #467b50c5
+# %% ../nbs/10c_lineage.ipynb #776584a7
 def _rescored(l: Lineage, s: Score) -> Score:
     rule = re.search(r" \((\w+)\)$", s.metric)
     verdicts = [l.counted[key] for key in s.verdicts if key in l.counted]
     if not verdicts: return replace(s, n=0)
-    made = score(verdicts, s.k, l.bench, None, l.kept.manifest(l.stage).get("params", {}).get("seed", 0), rule[1] if rule else "")
+    made = score(verdicts, s.k, l.bench, None, l.params.get("seed", 0), rule[1] if rule else "")
     return replace(s, n=made.n, value=made.value, low=made.low, high=made.high, parsed=made.parsed, data=l.bench.data if l.bench else s.data)
 
-def scores(l: Lineage, limit: int) -> Level:
+def scores(l: Lineage) -> Level:
     "The scores, computed again from their verdicts."
     lost = {s.id: sum(key not in l.counted for key in s.verdicts) for s in l.scores}
     gone = [f"score {key}: {n} of the verdicts that it counts are not in the run" for key, n in lost.items() if n]
@@ -313,18 +325,18 @@ def scores(l: Lineage, limit: int) -> Level:
 def comparison(l: Lineage, kept: Comparison) -> Level:
     "A comparison of the two scores of a lineage, tested again."
     a, b = l.scores
-    try: made = compare(replace(a, metric=b.metric), b, l.counted.values(), l.kept.manifest(l.stage).get("params", {}).get("seed", 0))
+    try: made = compare(replace(a, metric=b.metric), b, l.counted.values(), l.params.get("seed", 0))
     except (KeyError, DataError) as error: return Level("comparison", 1, 0, "cannot be tested again", (f"comparison {kept.id}: its verdicts do not pair: {error}",))
     return Level("comparison", 1, 1, "tested again on the pairs of verdicts", tuple(unlike(kept, replace(made, a=kept.a, b=kept.b))))
 
-# %% ../nbs/10c_lineage.ipynb #ef10d145
-def verdicts(l: Lineage, limit: int) -> Level:
+# %% ../nbs/10c_lineage.ipynb #f3f7b2cf
+def verdicts(l: Lineage) -> Level:
     "The verdicts, given again; those on completions in other words than the project's are left out."
-    chosen = _some([c for c in l.readable if c.id in l.verdicts], limit)
+    chosen = _some([c for c in l.readable if c.id in l.verdicts], l.limit)
     made = judge(l.bench, chosen) if chosen else []
     return Level("verdicts", len(l.verdicts), len(made), "completions judged again" if l.bench else f"not judged again: {l.missing}", _against((l.verdicts[v.completion_id], v) for v in made))
 
-def completions(l: Lineage, limit: int) -> Level:
+def completions(l: Lineage) -> Level:
     "The completions: whether they are there, and are of the model and benchmark that was scored."
     lost = [f"verdict {v.id} is about the completion {v.completion_id}, which is not in the run" for v in l.counted.values() if v.completion_id not in l.completions]
     known = {(s.benchmark, s.model) for s in l.scores}
@@ -332,33 +344,33 @@ def completions(l: Lineage, limit: int) -> Level:
     swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items() for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
     return Level("completions", len(l.completions), 0, "the model's word: writing them again takes its weights", (*lost, *others, *swapped))
 
-# %% ../nbs/10c_lineage.ipynb #2350c34a
-def prompts(l: Lineage, limit: int) -> Level:
-    "The prompts, written again from items, turns and template; the solved examples in them, recognized."
-    odd, chosen = [], [c for c in l.readable if c.style != "cot"]
-    for c in chosen:
-        try: question = l.question(c)
-        except DataError as error: odd.append(str(error)); continue
-        if not c.prompt.endswith(question): odd += [f"prompt of completion {c.id}: {was!r} is {now!r}, made again" for was, now in [_parting(c.prompt[-len(question) :], question)]]
-        elif l.beginnings.get(("refine" if c.round else l.bench.task, c.style, c.prompt.removesuffix(question)), []) is None:
-            odd.append(f"prompt of completion {c.id}: before the question stands what is no example of the training split")
-    shown = sorted({len(keys) for keys in l.beginnings.values() if keys}) or [0]
-    words = Counter(c.template for c in l.readable if c.template not in ("", f"{TEMPLATE.name} {TEMPLATE.digest}"))
-    other = [f"{n} prompts name the template {name}, here it is {TEMPLATE.digest}" for name, n in words.items()]
-    return Level("prompts", len(l.completions), len(chosen), f"items and template; solved examples in them: {', '.join(map(str, shown))}" if l.bench else f"not written again: {l.missing}", (*other, *odd))
+# %% ../nbs/10c_lineage.ipynb #58a0efd1
+def prompts(l: Lineage) -> Level:
+    "The prompts, written again from items, turns and template; the solved examples in them, recognized. Examples with free thoughts are not written again."
+    chosen = [c for c in l.readable if c.style != "cot"]
+    odd = [f"no turn led to the completion {c.id} of round {c.round}" for c in chosen if c.id not in l.questions]
+    for c, question in [(c, l.questions[c.id]) for c in chosen if c.id in l.questions]:
+        was, now = _parting(c.prompt[-len(question) :], question)
+        if was != now: odd.append(f"prompt of the completion {c.id}: the question is {was!r}, made again {now!r}")
+        elif l.beginnings.get(l.begins(c), ()) is None: odd.append(f"prompt of the completion {c.id}: what stands before the question is no example of the training split")
+    words = Counter(c.template for c in chosen if c.template not in ("", f"{TEMPLATE.name} {TEMPLATE.digest}"))
+    odd += [f"{n} prompts name the template {name}, which is {TEMPLATE.digest} here" for name, n in words.items()]
+    shown = max((len(keys) for keys in l.beginnings.values() if keys), default=0)
+    return Level("prompts", len(l.completions), len(chosen), f"items and template; up to {shown} solved examples" if l.bench else f"not written again: {l.missing}", tuple(odd))
 
-def turns(l: Lineage, limit: int) -> Level:
+def turns(l: Lineage) -> Level:
     "The turns of self-refinement: what was held against a program is found again by running it, where running found it."
     every = [turn for key in l.completions for turn in l.turns.get(key, ()) if turn["about"] in l.verdicts]
-    run = [t for t in every if l.bench and t["arm"].partition("/")[0] in ("oracle", "tests") and t["item_id"] in l.bench.by_id]
-    odd = []
-    for t in (chosen := _some(run, limit)):
-        pair = (l.bench.by_id[t["item_id"]], l.verdicts[t["about"]].answer or "")
-        [found] = l.bench.failures([pair]) if t["arm"].startswith("oracle") else run_examples(l.bench, [pair])
-        if found != t["objection"]: odd.append(f"round {t['round']} of {t['arm']} on {t['item_id']}: the objection is {t['objection']!r:.80}, made again {found!r:.80}")
-    return Level("turns", len(every), len(chosen), "programs run again" if run else "no programs were run for them", tuple(odd))
+    ways = {"oracle": l.bench.failures, "tests": partial(run_examples, l.bench)} if every and l.bench else {}
+    odd, remade = [], 0
+    for feedback, look in ways.items():
+        chosen = _some((t for t in every if t["arm"].startswith(f"{feedback}/") and t["item_id"] in l.bench.by_id), l.limit)
+        found = look([(l.bench.by_id[t["item_id"]], l.answer(t["about"])) for t in chosen]) if chosen else []
+        odd += [f"round {t['round']} of {t['arm']} on {t['item_id']}: the objection is {t['objection']!r:.80}, made again {now!r:.80}" for t, now in zip(chosen, found) if now != t["objection"]]
+        remade += len(chosen)
+    return Level("turns", len(every), remade, "the programs of oracle and tests run again", tuple(odd))
 
-# %% ../nbs/10c_lineage.ipynb #1469dbe9
+# %% ../nbs/10c_lineage.ipynb #98ed75ea
 def _weights(folder: Path) -> str:
     whole = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
@@ -366,7 +378,7 @@ def _weights(folder: Path) -> str:
             while block := file.read(1 << 24): whole.update(block)
     return whole.hexdigest()[:16]
 
-def checkpoints(l: Lineage, limit: int) -> Level:
+def checkpoints(l: Lineage) -> Level:
     "The checkpoints: their weights hashed again where they are, their steps and tokens counted in the losses."
     odd, here = [], {key: row for key, (_, row) in l.checkpoints.items() if any((l.kept.run.path / row.path).glob("*.safetensors"))}
     for key, (stage, row) in l.checkpoints.items():
@@ -380,8 +392,8 @@ def checkpoints(l: Lineage, limit: int) -> Level:
     how = f"losses counted, {len(here)} hashed; the rest of the weights is not here" if len(here) < len(l.checkpoints) else "weights hashed, losses counted"
     return Level("checkpoints", len(l.checkpoints), len(l.checkpoints), how if l.checkpoints else f"none of this run: {others}", tuple(odd))
 
-# %% ../nbs/10c_lineage.ipynb #79a2da36
-def samples(l: Lineage, limit: int) -> Level:
+# %% ../nbs/10c_lineage.ipynb #35f062af
+def samples(l: Lineage) -> Level:
     "The samples, written again from their parents."
     kinds, made = {(s.task, s.style) for s in l.samples.values()}, set()
     for task, style in kinds - {("instruct", "direct")}:
@@ -393,37 +405,38 @@ def samples(l: Lineage, limit: int) -> Level:
     odd = tuple(f"sample {s.id} ({s.task}/{s.style}) is not what its parent {s.parent_id} gives" for s in told if s not in made)
     return Level("samples", len(l.samples), len(told), "parents and template", odd)
 
-def bugs(l: Lineage, limit: int) -> Level:
+def bugs(l: Lineage) -> Level:
     "The bugs: the buggy program and the patch run again on the failing call."
-    chosen, rows = _some(l.bugs.values(), limit), []
-    with Sandbox() as box: outcomes = list(box.map(Job(code, [b.call]) for b in chosen for code in (b.buggy, b.patch)))
+    chosen, rows, outcomes = _some(l.bugs.values(), l.limit), [], []
+    if chosen:
+        with Sandbox() as box: outcomes = list(box.map(Job(code, [b.call]) for b in chosen for code in (b.buggy, b.patch)))
     for b, [buggy], [patched] in zip(chosen, outcomes[::2], outcomes[1::2]):
         rows.append((b, replace(b, observed=buggy.value or buggy.error or buggy.status, expected=patched.value or patched.error or patched.status)))
     return Level("bugs", len(l.bugs), len(chosen), "buggy program and patch run again; their words are not written again", _against(rows))
 
-# %% ../nbs/10c_lineage.ipynb #e0aec677
-def monologues(l: Lineage, limit: int) -> Level:
+# %% ../nbs/10c_lineage.ipynb #0c078115
+def monologues(l: Lineage) -> Level:
     "The monologues, narrated and verified again; those that a model wrote are left out."
     params, by_run = l.kept.manifest("monologue").get("params", {}), {t.execution_id: t for t in l.traces.values()}
-    chosen = _some((m for m in l.monologues.values() if m.author == "narrator" and m.execution_id in by_run), limit)
+    chosen = _some((m for m in l.monologues.values() if m.author == "narrator" and m.execution_id in by_run), l.limit)
     tasks = [(l.corpus.of(key)[0].code, l.corpus.of(key)[1].call, by_run[key]) for key in dict.fromkeys(m.execution_id for m in chosen)]
     made = {(m.execution_id, m.direction): m for m in tell(tasks, params.get("seed", 0), params.get("level", "steps"))}
     odd = tuple(f"monologue {m.id}: its run has none" for m in chosen if (m.execution_id, m.direction) not in made)
     return Level("monologues", len(l.monologues), len(chosen), "traces narrated and verified again", (*odd, *_against((m, made[m.execution_id, m.direction]) for m in chosen if (m.execution_id, m.direction) in made)))
 
-def executions(l: Lineage, limit: int) -> Level:
+def executions(l: Lineage) -> Level:
     "The executions, made again by running the calls of `limit` of the problems."
-    rows = [(e, replace(e, status="ok" if t.error is None else "exception", value=t.result, error=t.error)) for e, t in l.retraced(limit) if e.id in l.executions]
+    rows = [(e, replace(e, status="ok" if t.error is None else "exception", value=t.result, error=t.error)) for e, t in l.retraced if e.id in l.executions]
     return Level("executions", len(l.executions), len(rows), "calls run again", _against(rows))
 
-def traces(l: Lineage, limit: int) -> Level:
+def traces(l: Lineage) -> Level:
     "The traces, made again by tracing the calls of `limit` of the problems."
     by_run = {t.execution_id: t for t in l.traces.values()}
-    rows = [(by_run[e.id], replace(t, execution_id=e.id)) for e, t in l.retraced(limit) if e.id in by_run]
+    rows = [(by_run[e.id], replace(t, execution_id=e.id)) for e, t in l.retraced if e.id in by_run]
     return Level("traces", len(l.traces), len(rows), "calls traced again", _against(rows))
 
-# %% ../nbs/10c_lineage.ipynb #29658456
-def problems(l: Lineage, limit: int) -> Level:
+# %% ../nbs/10c_lineage.ipynb #79a44be6
+def problems(l: Lineage) -> Level:
     "The problems, read from their seeds again."
     params, rows = l.kept.manifest("synthesis").get("params", {}), [(p, l.seeds[p.seed_id]) for p in l.problems.values() if p.seed_id in l.seeds]
     def made(p: Problem, seed: Seed) -> Problem:
@@ -437,7 +450,7 @@ def _harvested(name: str, most: int) -> list[Seed]:
     try: return [s for examples in (True, False) for s in harvest(name, most, examples_only=examples)]
     except DataError: return []
 
-def seeds(l: Lineage, limit: int) -> Level:
+def seeds(l: Lineage) -> Level:
     "The seeds, generated and harvested again where their sources are at hand."
     facts, wanted = l.kept.manifest("synthesis"), {s.source for s in l.seeds.values()}
     params = facts.get("params", {})
@@ -554,7 +567,7 @@ def _title(run: Run, stage: str, row: Score | Comparison, of: list[Score]) -> st
     else: number = f"{100 * row.difference:+.1f} points ({interval}, p = {row.p_value:.2g}) from {who} on {row.benchmark}"
     return f"{number}: {type(row).__name__.lower()} {row.id}, {stage} of run {run.name}"
 
-# %% ../nbs/10c_lineage.ipynb #5124c3ac
+# %% ../nbs/10c_lineage.ipynb #02e71f2e
 def explain(run: Run, score_id: str, limit: int = 500, item: str = "", path: str = "", row: dict[str, str] | None = None) -> Explanation:
     """What stands behind a score or a comparison, level by level, each made again from the one below and compared.
 
@@ -564,10 +577,10 @@ def explain(run: Run, score_id: str, limit: int = 500, item: str = "", path: str
     """
     kept = Kept(run)
     stage, subject = _named(kept, score_id)
-    l = Lineage(kept, stage, _scores_of(kept, stage, subject), path)
+    l = Lineage(kept, stage, _scores_of(kept, stage, subject), limit, path)
     levels = [as_printed(row, stage, subject)] if row else []
     if isinstance(subject, Comparison): levels.append(comparison(l, subject))
-    levels += [level(l, limit) for level in LEVELS]
+    levels += [level(l) for level in LEVELS]
     levels.append(Level("all rows", kept.count, kept.count, "ids and files hashed again", tuple(kept.differences)))
     return Explanation(_title(run, stage, subject, l.scores), [x for x in levels if x.count or x.differences or x.name == "checkpoints"], follow(l, item))
 
