@@ -344,7 +344,7 @@ def completions(l: Lineage) -> Level:
     swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items() for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
     return Level("completions", len(l.completions), 0, "the model's word: writing them again takes its weights", (*lost, *others, *swapped))
 
-# %% ../nbs/10c_lineage.ipynb #58a0efd1
+# %% ../nbs/10c_lineage.ipynb #12b825a9
 def prompts(l: Lineage) -> Level:
     "The prompts, written again from items, turns and template; the solved examples in them, recognized. Examples with free thoughts are not written again."
     chosen = [c for c in l.readable if c.style != "cot"]
@@ -356,7 +356,7 @@ def prompts(l: Lineage) -> Level:
     words = Counter(c.template for c in chosen if c.template not in ("", f"{TEMPLATE.name} {TEMPLATE.digest}"))
     odd += [f"{n} prompts name the template {name}, which is {TEMPLATE.digest} here" for name, n in words.items()]
     shown = max((len(keys) for keys in l.beginnings.values() if keys), default=0)
-    return Level("prompts", len(l.completions), len(chosen), f"items and template; up to {shown} solved examples" if l.bench else f"not written again: {l.missing}", tuple(odd))
+    return Level("prompts", len(l.completions), len(chosen), f"items and template; {f'up to {shown}' if shown else 'no'} solved examples" if l.bench else f"not written again: {l.missing}", tuple(odd))
 
 def turns(l: Lineage) -> Level:
     "The turns of self-refinement: what was held against a program is found again by running it, where running found it."
