@@ -70,7 +70,7 @@ def trace_of(question: Question, steps: int = 500) -> Trace:
     [[begun]] = trace_all([Job(question.code, [question.call])], steps=steps, finish=False)
     return replace(begun, result=None, error=seen.error)
 
-# %% ../nbs/11a_demo.ipynb #554dbd56
+# %% ../nbs/11a_demo.ipynb #7ed36545
 @dataclass(frozen=True)
 class Telling:
     "What a model said about a run: its answer with the verdict, and its text with each claim's."
@@ -83,7 +83,7 @@ def weigh(told: Monologue, code: str, seen: Trace) -> Report:
     claims = check(told.text, code, seen)
     return Report(claims, [c for c in claims if c.verdict == "false"], 0.0, False, f"the run has no result: {seen.error}", told.text)
 
-def tell(engine: Engine, question: Question, seen: Trace, shots: tuple[tuple[str, str], ...] = (), max_tokens: int = 300) -> Telling:
+def tell(engine: Engine, question: Question, seen: Trace, shots: tuple[tuple[str, str], ...] = (), max_tokens: int = 240) -> Telling:
     "What a model says about the run `seen` of a question, asked as the benchmark pyx-o asks. `EngineError` when the prompt is too long for it."
     bench = OutputPrediction("page", [Case("page", question.code, question.called.name, question.call, seen.result or "")], "")
     said = complete(engine, bench, bench.items, "monologue", Sampling(max_tokens=max_tokens), shots)
@@ -107,7 +107,7 @@ def worked(task: str) -> tuple[tuple[str, str], ...]:
         pairs.append((TEMPLATE.prompt(task, style, **fields), TEMPLATE.response(task, style, **fields, **ending)))
     return tuple(pairs)
 
-# %% ../nbs/11a_demo.ipynb #ab46273f
+# %% ../nbs/11a_demo.ipynb #19e2e131
 @dataclass(frozen=True)
 class Fix:
     "A repair that a model proposed: the reasoning before it held against the failing run, the program (None when there is none in the text), and its run."
@@ -122,12 +122,14 @@ def _explained(text: str, question: Question, seen: Trace) -> Report:
     return Report(claims, [c for c in claims if c.verdict == "false"], 0.0, False, "", said)
 
 def read_fixes(texts: list[str], question: Question, seen: Trace, prompt: str, style: str) -> list[Fix]:
-    "The repairs in what a model wrote, each run in the sandbox on the call, those that pass first."
+    "The repairs in what a model wrote, each run in the sandbox on the call; those that pass first, and of these those that change the fewest lines."
     patches = [parse("refine", style, text, prompt) for text in texts]
     runs = [run for [run] in trace_all(Job(patch or "", [question.call]) for patch in patches)]
     fixes = [Fix(_explained(text, question, seen), patch, run, patch is not None and run.result is not None and same(run.result, canonical(question.expected)))
              for text, patch, run in zip(texts, patches, runs)]
-    return sorted(fixes, key=lambda fix: (not fix.passed, fix.patch is None))
+    return sorted(fixes, key=lambda fix: (not fix.passed, fix.patch is None, _changed(question.code, fix.patch) if fix.passed else 0))
+
+def _changed(old: str, new: str) -> int: return sum(row[0] in "-+" for row in difflib.ndiff(old.rstrip().splitlines(), new.rstrip().splitlines()))
 
 def repair(engine: Engine, question: Question, seen: Trace, shots: tuple[tuple[str, str], ...] = (), tries: int = 8, seed: int = 0) -> list[Fix]:
     "`tries` repairs of a program whose run was `seen`, those that pass first; empty when the run gave what was expected."
@@ -139,7 +141,7 @@ def repair(engine: Engine, question: Question, seen: Trace, shots: tuple[tuple[s
     sampling = Sampling(0.8, n=tries, max_tokens=160 if shots else 400, stop=TEMPLATE.stop("refine"), seed=seed)
     return read_fixes(engine.generate([prompt], sampling)[0], question, seen, prompt, style)
 
-# %% ../nbs/11a_demo.ipynb #40fe6b25
+# %% ../nbs/11a_demo.ipynb #d7167012
 _LINES = {"-": "background:rgba(207,34,46,.15)", "+": "background:rgba(46,160,67,.18)", " ": ""}
 
 def _line(text: str) -> str: return f"<p><b>{html.escape(text)}</b></p>"
@@ -147,14 +149,14 @@ def _line(text: str) -> str: return f"<p><b>{html.escape(text)}</b></p>"
 def changes_html(old: str, new: str) -> str:
     "The lines of a program after a change, with those that went before those that came for them."
     rows = [row for row in difflib.ndiff(old.rstrip().splitlines(), new.rstrip().splitlines()) if row[0] in _LINES]
-    return "<pre>" + "".join(f'<div style="{_LINES[row[0]]}">{html.escape(row)}</div>' for row in rows) + "</pre>"
+    return '<pre style="white-space:pre-wrap">' + "".join(f'<div style="{_LINES[row[0]]}">{html.escape(row)}</div>' for row in rows) + "</pre>"
 
 def telling_html(telling: Telling, seen: Trace) -> str:
     "What a model answered and told about a run, with each claim marked."
     given, due = telling.verdict.answer, seen.result or seen.error
-    said = "It gives no answer that can be read" if given is None else f"It answers {given:.200}"
+    said = "It gives no answer that can be read" if given is None else f"It answers {given:.200}, which is {'right' if telling.verdict.passed else 'wrong'}"
     cut = f"<p>Claims are held against the first {len(seen.steps)} steps.</p>" if seen.truncated else ""
-    return cut + _line(f"{said}: {'right' if telling.verdict.passed else f'wrong, the run gives {due:.200}'}") + telling.report._repr_html_()
+    return cut + _line(f"{said}; the run gives {due:.200}") + telling.report._repr_html_()
 
 def fixes_html(fixes: list[Fix], question: Question) -> str:
     "The first of the proposed repairs, with the run of its program."
@@ -166,7 +168,7 @@ def fixes_html(fixes: list[Fix], question: Question) -> str:
     same_code = "<p>It is the program as it was.</p>" if first.patch.strip() == question.code.strip() else ""
     return head + told + changes_html(question.code, first.patch) + same_code + show(first.run, first.patch)._repr_html_()
 
-# %% ../nbs/11a_demo.ipynb #de3dd529
+# %% ../nbs/11a_demo.ipynb #344eaab7
 _WAIT = "<p>The model is writing ...</p>"
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Guide:
     "Answers questions with a model; `shots`: whether it is shown solved examples. Texts of at most `max_tokens` tokens, `tries` repairs, drawn by `seed`."
     engine: Engine
     shots: bool = True
-    max_tokens: int = 300
+    max_tokens: int = 240
     tries: int = 8
     seed: int = 0
     steps: int = 500
@@ -208,7 +210,7 @@ class Guide:
             yield run, told, self.repaired(question, seen)
         except SemcoderError as error: yield run, _line(str(error)), ""
 
-# %% ../nbs/11a_demo.ipynb #93884b5c
+# %% ../nbs/11a_demo.ipynb #76481f28
 EXAMPLES = {
     "a loop": ("def vowels(word):\n    found = []\n    for letter in word:\n        if letter in 'aeiou':\n            found.append(letter)\n    return found", "vowels('banana')", ""),
     "a recursion": ("def gcd(a, b):\n    if b == 0:\n        return a\n    return gcd(b, a % b)", "gcd(12, 18)", ""),
@@ -250,15 +252,17 @@ def _outputs(gradio) -> list:
     parts = []
     for name, heading in ("run", "The run"), ("told", "What the model says"), ("fixed", "What the model would change"):
         gradio.HTML(f"<h2>{heading}</h2>")
-        parts.append(gradio.HTML(elem_id=name, min_height=40))
+        parts.append(gradio.HTML(elem_id=name, elem_classes="part", min_height=40))
     return parts
+
+_STYLE = ".part table, .part tr, .part td {border-color: transparent !important} h2 {margin: 0 !important} summary {cursor: pointer}"
 
 def serve(page: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> str:
     "Open the page at an address of this machine, at a free port by default, until Ctrl-C; with `wait=False` in the background, until `page.close()`. The page's URL."
     gradio = _gradio()
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
     _, url, _ = page.launch(server_name=host, server_port=port, share=False, inbrowser=False, inline=False, quiet=True, prevent_thread_lock=True,
-                            footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, theme=theme)
+                            footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, theme=theme, css=_STYLE)
     if wait:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
         page.block_thread()

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['LEVELS', 'Claim', 'Report', 'check', 'check_call', 'verify', 'checked', 'tell']
 
-# %% ../nbs/04b_verification.ipynb #e507e5dc
+# %% ../nbs/04b_verification.ipynb #a64dec13
 import ast
 import html
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .core import DataError, Monologue, Trace
@@ -19,7 +19,7 @@ from .narration import (CONSTRAINTS, SECTIONS, TELLING, WORDS, Event, body, chan
     frame_of, function_of, is_loop, narrate, outer, parsed, properties, reductions, replay, solve, sources, told_of, totals, truth, understanding, unparsed)
 from .sandbox import same
 
-# %% ../nbs/04b_verification.ipynb #45835a07
+# %% ../nbs/04b_verification.ipynb #4d1a1e3f
 @dataclass(frozen=True)
 class Claim:
     "What a piece of a text says about a run. `start`, `end`: its place in the text; `verdict`: 'true', 'false' or 'unknown'."
@@ -29,9 +29,10 @@ class Claim:
     verdict: str
     reason: str = ""
 
-_COLOURS = {"true": "#c9f0d0", "false": "#f8c4c0", "unknown": "#e4e4e4"}
+_MARKS = {"true": "background:#c9f0d0", "false": "background:#f8c4c0;text-decoration:underline wavy #b3261e", "unknown": "background:#e4e4e4"}
+_TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     "What verification found. `coverage`: the share of executed steps that the text tells; `reason`: why it was not accepted."
     claims: list[Claim]
@@ -39,21 +40,28 @@ class Report:
     coverage: float
     accepted: bool
     reason: str = ""
-    text: str = field(default="", repr=False)
+    text: str = ""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        return "\n".join([self._head(), *(f"  {c.text!r}: {c.reason}" for c in self.failed)])
+
+    def _head(self) -> str:
         counts = Counter(c.verdict for c in self.claims)
-        head = f"{'accepted' if self.accepted else 'rejected: ' + self.reason} ({counts['true']} true, {counts['false']} false, {counts['unknown']} unknown; coverage {self.coverage:.0%})"
-        return "\n".join([head, *(f"  {c.text!r}: {c.reason}" for c in self.failed)])
+        return f"{'accepted' if self.accepted else 'rejected: ' + self.reason} ({counts['true']} true, {counts['false']} false, {counts['unknown']} unknown; coverage {self.coverage:.0%})"
 
     def _repr_html_(self) -> str:
         parts, at = [], 0
-        for c in sorted(self.claims, key=lambda c: (c.start, -c.end)):
+        for c in sorted(self.claims, key=lambda c: (c.start, -c.end, c.verdict != "false")):
             if c.start < at: continue
             tip, shown = html.escape(f"{c.verdict}: {c.reason}" if c.reason else c.verdict), html.escape(self.text[c.start : c.end])
-            parts += html.escape(self.text[at : c.start]), f'<span title="{tip}" style="background:{_COLOURS[c.verdict]};color:#111">{shown}</span>'
+            parts += html.escape(self.text[at : c.start]), f'<span title="{tip}" style="{_MARKS[c.verdict]};color:#111">{shown}</span>'
             at = c.end
-        return f"<p><b>{html.escape(str(self).splitlines()[0])}</b></p><pre>{''.join(parts)}{html.escape(self.text[at:])}</pre>"
+        return f'<p><b>{html.escape(self._head())}</b></p><pre style="{_TEXT}">{"".join(parts)}{html.escape(self.text[at:])}</pre>{self._reasons()}'
+
+    def _reasons(self) -> str:
+        "What is false and why, to be unfolded."
+        rows = "".join(f"<li><code>{html.escape(c.text)}</code>: {html.escape(c.reason)}</li>" for c in self.failed)
+        return f'<details><summary style="cursor:pointer;opacity:.7">what is false, and why</summary><ul>{rows}</ul></details>' if rows else ""
 
 # %% ../nbs/04b_verification.ipynb #a3dbbc86
 @lru_cache(maxsize=64)
