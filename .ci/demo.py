@@ -97,7 +97,7 @@ def refused(visitor: Visitor) -> None:
 
 
 def main(folder: Path | None) -> None:
-    page = build(max_tokens=160)
+    page = build(max_tokens=64)
     url = serve(page, wait=False)
     driver = browser()
     try:
