@@ -210,7 +210,7 @@ class Guide:
             yield run, told, self.repaired(question, seen)
         except SemcoderError as error: yield run, _line(str(error)), ""
 
-# %% ../nbs/11a_demo.ipynb #76481f28
+# %% ../nbs/11a_demo.ipynb #62f96baa
 EXAMPLES = {
     "a loop": ("def vowels(word):\n    found = []\n    for letter in word:\n        if letter in 'aeiou':\n            found.append(letter)\n    return found", "vowels('banana')", ""),
     "a recursion": ("def gcd(a, b):\n    if b == 0:\n        return a\n    return gcd(b, a % b)", "gcd(12, 18)", ""),
@@ -258,11 +258,12 @@ def _outputs(gradio) -> list:
 _STYLE = ".part table, .part tr, .part td {border-color: transparent !important} h2 {margin: 0 !important} summary {cursor: pointer}"
 
 def serve(page: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = None, wait: bool = True) -> str:
-    "Open the page at an address of this machine, at a free port by default, until Ctrl-C; with `wait=False` in the background, until `page.close()`. The page's URL."
+    "Open the page at an address of this machine, at a free port by default, until Ctrl-C; with `wait=False` in the background, until `page.close()`. The page's URL. `EngineError` when the port is taken."
     gradio = _gradio()
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    _, url, _ = page.launch(server_name=host, server_port=port, share=False, inbrowser=False, inline=False, quiet=True, prevent_thread_lock=True,
-                            footer_links=[], run_history=False, ssr_mode=False, pwa=False, mcp_server=False, theme=theme, css=_STYLE)
+    try: _, url, _ = page.launch(server_name=host, server_port=port, share=False, inbrowser=False, inline=False, quiet=True, prevent_thread_lock=True, footer_links=[],
+                                 run_history=False, ssr_mode=False, pwa=False, mcp_server=False, theme=theme, css=_STYLE)
+    except OSError as error: raise EngineError(f"no page can be served at {host}, port {port or 'any'} ({error}): choose another --port") from None
     if wait:
         print(f"{url}  (Ctrl-C ends it)", flush=True)
         page.block_thread()
