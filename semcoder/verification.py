@@ -709,12 +709,13 @@ def _read_conclusion(reading: _Reading, text: str, start: int, monologue: Monolo
     if found := re.fullmatch(ending, text, re.S): _record(reading, text[found.start(1) :], start + found.start(1), [(found[1], "" if _agree(found[1], result) else f"the output is {result}")])
     else: _read_prose(reading, text, start)
 
-# %% ../nbs/04b_verification.ipynb #785c4bc6
+# %% ../nbs/04b_verification.ipynb #74e2841e
 LEVELS = ("none", "answer", "steps")
+_HEADING = re.compile(r"^### (.*?)[ \t]*$\n?", re.M)
 
 def _sections(text: str) -> dict[str, tuple[int, str]]:
     "Heading -> where the section's text begins, and the text."
-    heads = [*re.finditer(r"^### (.*?)[ \t]*$\n?", text, re.M)]
+    heads = [*_HEADING.finditer(text)]
     ends = [*(h.start() for h in heads[1:]), len(text)]
     return {h[1].strip(): (h.end(), text[h.end() : end].rstrip()) for h, end in zip(heads, ends)}
 
@@ -732,7 +733,7 @@ def _verified(monologue: Monologue, events: list[Event], trace: Trace, level: st
     expected = [*SECTIONS, TELLING[monologue.direction], "Conclusion"]
     backward, function = monologue.direction == "backward", function_of(events)
     reading = _Reading(outer(events) if backward else events, trace, backward)
-    if list(found) != expected:
+    if [heading.strip() for heading in _HEADING.findall(text)] != expected:
         _read_prose(reading, text, 0)
         return _report(reading, text, "" if level == "none" else f"the sections should be {', '.join(expected)}")
     for heading in SECTIONS: _read_properties(reading, found[heading][1], found[heading][0], function)
