@@ -195,7 +195,7 @@ def recognized(beginning: str, examples: dict[str, str]) -> list[str] | None:
         found, beginning = [*found, examples[text]], beginning[len(text) :]
     return found
 
-# %% ../nbs/10c_lineage.ipynb #d878d5a1
+# %% ../nbs/10c_lineage.ipynb #34fba10e
 class Learning(Examination):
     "The same with the checkpoints that answered and what they were trained on."
 
@@ -211,9 +211,8 @@ class Learning(Examination):
         "The samples that those checkpoints were trained on, by id."
         found = {}
         for stage, row in self.checkpoints.values():
-            note = self.kept.manifest(stage).get("training", {})
-            kinds = note.get(row.name, note).get("samples")
-            found |= {key: s for key, s in self.kept.records(stage, Sample).items() if not isinstance(kinds, dict) or f"{s.task}/{s.style}" in kinds}
+            learned = next((v["sample_ids"] for v in self.kept.rows(stage, "Variant").values() if f"{v['name']}/seed{v['seed']}" == row.name), None)
+            found |= {key: s for key, s in self.kept.records(stage, Sample).items() if learned is None or key in set(learned)}
         return found
 
     @cached_property
