@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['chain', 'parameters', 'settings', 'Task', 'plan', 'State', 'state_of', 'set_aside', 'take_back', 'without_lessons',
-           'memory_gb', 'read_progress', 'Display', 'execute', 'prepare', 'reproduce', 'plan_table']
+           'memory_gb', 'read_progress', 'Display', 'execute', 'prepare', 'reproduce', 'share', 'reproduce_seeds',
+           'spread_table', 'plan_table']
 
 # %% ../nbs/12_reproduce.ipynb #11cb8c1e
 import ast
@@ -53,7 +54,7 @@ def settings(notebook: Path, section: dict[str, Any]) -> dict[str, Any]:
             raise RecipeError(f"{notebook.stem}.{key} should be a {type(known[key]).__name__} like {known[key]!r}, not {value!r}{hint}")
     return known | section
 
-# %% ../nbs/12_reproduce.ipynb #c67c5d45
+# %% ../nbs/12_reproduce.ipynb #2647b3c7
 @dataclass(frozen=True)
 class Task:
     "A notebook and the parameters it is to be run with."
@@ -65,8 +66,8 @@ class Task:
     @property
     def stage(self) -> str: return self.name[3:]
 
-def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Path | None = None) -> list[Task]:
-    """The tasks of a recipe, in order; `run` is by default called after the recipe (and the limit).
+def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Path | None = None, seed: int | None = None) -> list[Task]:
+    """The tasks of a recipe, in order; `run` is by default called after the recipe (and the limit). `seed` is given to the stages from training on.
 
     `RecipeError` when it names a notebook, key or type that does not exist.
     """
@@ -75,9 +76,15 @@ def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Pa
     if unknown: raise RecipeError(f"recipe {recipe} has a section {unknown[0]!r} for no notebook: there are {', '.join(p.stem for p in notebooks)}")
     given: dict[str, Any] = {"run": run or Path(recipe).stem}
     if limit is not None: given = {"run": run or f"{Path(recipe).stem}-{limit}", "limit": limit, "out": ""}
+    if seed is not None: given["out"] = ""
     tasks = [Task(path, settings(path, sections.get(path.stem, {}))) for path in notebooks]
     cut = lambda key, own: min(own or limit, limit) if key == "limit" else given[key]
-    return [Task(task.notebook, task.params | {key: cut(key, task.params[key]) for key in given if key in task.params}) for task in tasks]
+    tasks = [Task(task.notebook, task.params | {key: cut(key, task.params[key]) for key in given if key in task.params}) for task in tasks]
+    return tasks if seed is None else [Task(task.notebook, task.params | {"seed": seed}) if _draws(task) else task for task in tasks]
+
+def _draws(task: Task) -> bool:
+    "Whether a stage learns or samples under one seed: from training on, unless it varies seeds itself."
+    return int(task.name[:2]) >= 7 and "seed" in task.params and "seeds" not in task.params
 
 # %% ../nbs/12_reproduce.ipynb #e8efb496
 @dataclass(frozen=True)
@@ -252,7 +259,7 @@ def _environment(home: str | Path | None) -> Iterator[Path]:
             os.environ.clear()
             os.environ.update(before)
 
-# %% ../nbs/12_reproduce.ipynb #4f2146a9
+# %% ../nbs/12_reproduce.ipynb #9aee6096
 def prepare(run: Run, task: Task, anew: bool = False) -> State:
     "Set a stage aside that was made otherwise (any, when `anew`), take one back that fits; the state after that, and why."
     found = state_of(run, task)
@@ -263,13 +270,13 @@ def prepare(run: Run, task: Task, anew: bool = False) -> State:
     return found
 
 def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
-              folder: Path | None = None, only: str = "", start: str = "") -> list[dict[str, Any]]:
+              folder: Path | None = None, only: str = "", start: str = "", seed: int | None = None) -> list[dict[str, Any]]:
     """Run every stage of a recipe that is not done yet, or one of them `only`, or all anew from `start` on; what each took, a row a stage.
 
     Executed notebooks are kept in the run's `nbs` folder. Raises `RecipeError` or `StoreError` before
     anything starts, and any `SemcoderError` of a notebook when it fails; running it again goes on from there.
     """
-    tasks = plan(recipe, run, limit, folder)
+    tasks = plan(recipe, run, limit, folder, seed)
     name, stages = tasks[0].params["run"], [task.stage for task in tasks]
     if name == "demo": raise RecipeError("a run can't be called 'demo', that is the small run kept with the notebooks: choose another with --run")
     for stage in filter(None, (only, start)):
@@ -291,6 +298,48 @@ def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home:
     finally:
         display.close()
     return rows
+
+# %% ../nbs/12_reproduce.ipynb #1fe1f5c0
+def share(source: Run, target: Run, tasks: list[Task]) -> list[str]:
+    "Copy to `target` the stages that its `tasks` would make just as `source` has them; the names of all that the two then have in common."
+    common: list[str] = []
+    for task in tasks:
+        if state_of(source, task).kind != "done" or not set(source.manifest(task.stage)["reads"]) <= {*common}: continue
+        if not (target.path / task.stage).exists(): _copy_stage(source, target, task)
+        if target.has(task.stage) and target.fingerprint(task.stage) == source.fingerprint(task.stage): common.append(task.stage)
+    return common
+
+def _copy_stage(source: Run, target: Run, task: Task) -> None:
+    beside, notebook = target.path / f".{task.stage}", Path("nbs") / f"{task.name}.ipynb"
+    with writing(target.path):
+        (target.path / "nbs").mkdir(parents=True, exist_ok=True)
+        shutil.copy(source.path / notebook, target.path / notebook)
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(source.path / task.stage, beside)
+        os.replace(beside, target.path / task.stage)
+
+def reproduce_seeds(recipe: str | Path, seeds: list[int], run: str = "", limit: int | None = None, home: str | Path | None = None,
+                    folder: Path | None = None, **options: str) -> tuple[list[Run], list[dict[str, Any]]]:
+    "Run a recipe once a seed, in runs NAME-seedN that share what does not depend on it; the runs, and what each stage took."
+    if len(set(seeds)) < 2: raise RecipeError(f"a spread needs two different seeds or more, not {seeds}: give some such as 0,1,2")
+    name, rows = plan(recipe, run, limit, folder)[0].params["run"], []
+    runs = [open_run(f"{name}-seed{seed}", home) for seed in seeds]
+    for here, seed in zip(runs, seeds):
+        if rows: share(runs[0], here, plan(recipe, here.name, limit, folder, seed))
+        rows += [{"run": here.name} | row for row in reproduce(recipe, here.name, limit, home, folder, seed=seed, **options)]
+    return runs, rows
+
+# %% ../nbs/12_reproduce.ipynb #2d2279f8
+def spread_table(runs: list[Run]) -> list[dict[str, Any]]:
+    "A row a score that every run has, in percent: its mean over the seeds, the 95% interval of that, and the values."
+    from semcoder.core import Score
+    from semcoder.scores import spread
+    found: dict[tuple[str, ...], list[Score]] = {}
+    for run in runs:
+        for score in run.read("evaluation", Score): found.setdefault((score.benchmark, score.model, score.style, score.metric), []).append(score)
+    spreads = [(key, scores, spread(scores)) for key, scores in found.items() if len(scores) == len(runs)]
+    return [dict(zip(("benchmark", "model", "style", "metric"), key)) | {"mean": f"{100 * s.mean:.1f}", "interval": f"{100 * s.low:.1f} to {100 * s.high:.1f}",
+             "by seed": " ".join(f"{100 * score.value:.1f}" for score in scores)} for key, scores, s in spreads]
 
 # %% ../nbs/12_reproduce.ipynb #c3cb81da
 def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
