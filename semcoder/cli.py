@@ -132,6 +132,19 @@ def _figures(run: Annotated[str, typer.Option(help="the run's name")] = "smoke",
     from semcoder.figures import report
     for path in report(open_run(run, home), out): typer.echo(path)
 
+# %% ../nbs/12a_cli.ipynb #58003e89
+@app.command("explain")
+def _explain(where: Annotated[str, typer.Argument(metavar="FILE.csv:ROW", help="a line of results.csv or comparisons.csv, or the beginning of an id in it")],
+             run: Annotated[str, typer.Option("--run", help="the run (default: the one that the row names)")] = "", home: HomeOption = None,
+             item: Annotated[str, typer.Option(help="the item to follow in full, by the beginning of its id (default: the first)")] = "",
+             limit: Annotated[int, typer.Option(help="the most rows to make again on each level; 0 means all")] = 500,
+             path: Annotated[str, typer.Option("--path", help="the benchmark's data, where they are not in the run")] = "") -> None:
+    """Walk a number back to its verdicts, completions, prompts, checkpoint, samples, traces, programs and seeds, and make each level again."""
+    from semcoder.lineage import explain_row
+    found = explain_row(where, run, home, item=item, limit=limit, path=path)
+    typer.echo(repr(found))
+    if found.differences: raise typer.Exit(1)
+
 # %% ../nbs/12a_cli.ipynb #a02980e0
 @app.command("trace")
 def _trace(file: Annotated[Path, typer.Argument(metavar="FILE", help="a Python file that defines the function")],
@@ -197,6 +210,16 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm
     completions = ask_model(chosen, bench, style, sampling_of(decoding, name, max_tokens), engine, templates, limit)
     if out: write_atomic(out, "".join(json.dumps({"item_id": c.item_id, "style": c.style, "prompt": c.prompt, "text": c.text}) + "\n" for c in completions))
     _print_score(bench, judge(bench, completions), 1)
+
+# %% ../nbs/12a_cli.ipynb #dfca6e9c
+@app.command("demo")
+def _demo(model: Annotated[str, typer.Option(help="smollm2-135m-instruct, a folder, or a hub id")] = "smollm2-135m-instruct",
+          engine: Annotated[str, typer.Option(help="transformers, vllm or openai, then options as name=value")] = "transformers",
+          host: Annotated[str, typer.Option(help="the address to listen at; others than the default let other machines run code in the sandbox")] = "127.0.0.1",
+          port: Annotated[int | None, typer.Option(help="the port (default: a free one)")] = None) -> None:
+    """Open a page on which one asks a model what a program does, and sees each of its claims checked."""
+    from semcoder.demo import build, serve
+    serve(build(model, engine), host, port)
 
 # %% ../nbs/12a_cli.ipynb #011735a1
 _SEED_PACKAGES = ("boltons", "inflection", "more-itertools", "pydash", "toolz")
