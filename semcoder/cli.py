@@ -6,7 +6,7 @@
 __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'HomeOption', 'BenchmarkArg', 'PathOption', 'checkup', 'recipe_needs',
            'recipes']
 
-# %% ../nbs/12a_cli.ipynb #6cac60ae
+# %% ../nbs/12a_cli.ipynb #f60ca3c2
 import importlib.metadata
 import importlib.util
 import json
@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -221,7 +221,7 @@ def _demo(model: Annotated[str, typer.Option(help="smollm2-135m-instruct, a fold
     from semcoder.demo import build, serve
     serve(build(model, engine), host, port)
 
-# %% ../nbs/12a_cli.ipynb #011735a1
+# %% ../nbs/12a_cli.ipynb #161e5724
 _SEED_PACKAGES = ("boltons", "inflection", "more-itertools", "pydash", "toolz")
 
 def _gpus() -> list[str]:
@@ -229,6 +229,11 @@ def _gpus() -> list[str]:
     if not shutil.which("nvidia-smi"): return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True).stdout.splitlines()
     return [re.sub(r" \(UUID.*", "", line) for line in listed if line.startswith("GPU")]
+
+def _told(path: Callable[[], Path]) -> str:
+    "A path, or why there is none."
+    try: return str(path())
+    except DataError as error: return str(error)
 
 def _version(package: str) -> str:
     try: return importlib.metadata.version(package)
@@ -249,11 +254,11 @@ def checkup() -> list[dict[str, Any]]:
     memory = psutil.virtual_memory()
     free = f"{memory.available / 2**30:.0f} of {memory.total / 2**30:.0f} GiB free"
     machine = [("machine", "CPU", f"{os.cpu_count()} cores"), ("machine", "memory", free), ("machine", "GPU", ", ".join(_gpus()) or "none"),
-               ("machine", "runs", str(home_dir())), ("machine", "cache", str(cache_dir()))]
+               ("machine", "runs", _told(home_dir)), ("machine", "cache", str(cache_dir()))]
     seeds = [("seeds", name, _version(name)) for name in _SEED_PACKAGES]
     return [dict(zip(("topic", "what", "state"), row)) for row in (*layers, *engines, *machine, *seeds, *_benchmarks())]
 
-# %% ../nbs/12a_cli.ipynb #2cf11055
+# %% ../nbs/12a_cli.ipynb #9bd7807f
 def _missing_packages(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
     engines = {str(value).split()[0] for key, value in params.items() if key.rpartition("_")[2] == "engine" and value}
     for engine in sorted(engines & {"vllm", "openai"}):
@@ -281,7 +286,7 @@ def recipe_needs(recipe: str | Path, gpus: list[str]) -> list[dict[str, str]]:
     return [{"recipe": name, "missing": what, "then": then} for what, then in found]
 
 def recipes() -> list[Path]:
-    "The recipes that come with the notebooks."
+    "The recipes that come with the notebooks; `DataError` when the library was installed without them."
     return sorted((project_dir() / "nbs" / "recipes").glob("*.yaml"))
 
 # %% ../nbs/12a_cli.ipynb #02be3d24
