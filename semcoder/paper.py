@@ -7,7 +7,7 @@ __all__ = ['STAGES', 'COLUMNS', 'PAPER_MODELS', 'FORMATS', 'REFINED', 'PREDICTIO
            'to_csv', 'paper', 'shown', 'markdown', 'score_table', 'comparison_table', 'table1', 'table2',
            'refinement_arms', 'refinement_table', 'rounds_table', 'table5', 'table6', 'table7', 'table8']
 
-# %% ../nbs/10a_paper.ipynb #319f41eb
+# %% ../nbs/10a_paper.ipynb #4773ac78
 import csv
 import io
 from collections import Counter
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from .core import Checkpoint, Comparison, Execution, Problem, Record, Run, Score, project_dir
+from .core import Checkpoint, Comparison, Execution, Record, Run, Score, project_dir
 
 # %% ../nbs/10a_paper.ipynb #2874e5c6
 STAGES = ("evaluation", "refinement", "ablations")
@@ -191,10 +191,10 @@ def table7(run: Run) -> list[dict[str, Any]]:
     return [{"error": name, "paper: programs": paper("Table 7", name, "cases"), "here: calls": here(name)}
             for name in [*known, *sorted(set(ours) - set(known))]]
 
-# %% ../nbs/10a_paper.ipynb #959bd783
+# %% ../nbs/10a_paper.ipynb #a4f993a5
 def table8(run: Run) -> list[dict[str, Any]]:
     "The paper's Table 8 (OSS-Instruct against PyX), then this run's data: its problems, the rest is not measured."
     columns = list(dict.fromkeys(column for of, _, column in _paper() if of == "Table 8"))
     theirs = [{"data": f"paper: {row}", **{c: paper("Table 8", row, c) for c in columns}} for row in _rows_of("Table 8")]
-    problems = str(len(run.rows("synthesis", Problem))) if run.has("synthesis") else "not run"
+    problems = str(run.manifest("synthesis")["rows"]["problem"]["rows"]) if run.has("synthesis") else "not run"
     return theirs + [{"data": f"here: {run.name}", **{c: problems if c == "Problems" else "not run" for c in columns}}]
