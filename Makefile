@@ -43,8 +43,8 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, an
 	SEMCODER_VLLM="$(abspath $(VENV)/vllm/bin/python)" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
 	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
 
-figures: $(VENV)/.run ## draw the tables and figures of RUN (smoke) again
-	$(VENV)/bin/semcoder figures --run $(RUN) --out figures
+figures: $(VENV)/.run ## draw figures/ again from the rows of RUN (smoke) that are committed in figures/rows
+	$(VENV)/bin/semcoder figures --run $(RUN) --home figures/rows --out figures
 
 notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs
