@@ -119,11 +119,11 @@ $(VENV)/.made:
 
 $(VENV)/.run: $(VENV)/.made settings.ini setup.py pyproject.toml
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install torch==2.13.0
-	$(PY) -m pip install -e '.[seeds]'
+	$(PY) -m pip install -e '.[notebooks,seeds]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PY) -m pip install -e '.[dev,seeds,cluster]'
+	$(PY) -m pip install -e '.[notebooks,dev,seeds,cluster,demo]'
 	@touch $@
 
 # vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it.

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'REFERENCE', 'KINDS', 'Variant', 'variants', 'narrowed', 'lengths', 'told_alike', 'spoiled', 'with_errors',
-           'learned', 'within', 'Job', 'make', 'workers_for', 'side_by_side', 'of_variant', 'pooled', 'against',
-           'power_plan', 'told']
+           'for_variant', 'learned', 'within', 'Job', 'make', 'workers_for', 'side_by_side', 'of_variant', 'pooled',
+           'against', 'power_plan', 'told']
 
-# %% ../nbs/10_ablations.ipynb #07b9c1bc
+# %% ../nbs/10_ablations.ipynb #72395c28
 import os
 import random
 import re
@@ -19,7 +19,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
@@ -39,13 +39,13 @@ from .scores import compare, score, smallest_difference
 from .training import Training, train
 from .verification import verify
 
-# %% ../nbs/10_ablations.ipynb #a39fd508
+# %% ../nbs/10_ablations.ipynb #f9ea2662
 @dataclass(frozen=True)
 class Variant(Record):
     """One model of an ablation. `kind` is what it varies; `style` how it is asked; `mixture` what it learns, '' for the base as it is, with `shots` examples.
 
     At most `tokens` tokens and `samples` samples are trained on, 0 means no such end. `source` is '', 'real' or 'generated' programs;
-    `level` what a monologue must pass: 'steps', 'answer', or 'none', the last two with `errors` put into a share of them.
+    `level` what a monologue must pass: 'steps', 'answer', or 'none', the last two with `errors` put into a share of them. `sample_ids` is what it came to learn.
     """
     name: str
     kind: str
@@ -58,9 +58,12 @@ class Variant(Record):
     level: str = "steps"
     errors: float = 0.0
     shots: int = 0
+    sample_ids: list[str] = field(default_factory=list)
 
     @property
-    def label(self) -> str: return f"{self.name}/seed{self.seed}"
+    def label(self) -> str:
+        "The variant's name with its seed, as scores have it."
+        return f"{self.name}/seed{self.seed}"
 
 # %% ../nbs/10_ablations.ipynb #37b61e7e
 FORMATS = ("direct", "scratchpad", "next", "concise", "monologue")
@@ -109,7 +112,7 @@ def told_alike(corpus: Corpus, tokenizer: Any, max_length: int) -> Corpus:
     long = {origin[s.parent_id] for s, tokens in zip(samples, lengths(samples, tokenizer)) if tokens > max_length}
     return narrowed(corpus, lambda key: both[key] == 2 and key not in long)
 
-# %% ../nbs/10_ablations.ipynb #eca99427
+# %% ../nbs/10_ablations.ipynb #3bf75a72
 _NUMBER = re.compile(r"(?<![\w.])\d+(?![\w.])")
 
 def _changed(text: str, found: re.Match | None) -> str:
@@ -122,7 +125,7 @@ def spoiled(monologue: Monologue, reach: bool, rng: random.Random) -> Monologue:
     text = _changed(text, rng.choice([*_NUMBER.finditer(text, text.find("]"))] or [None]))
     answer = _changed(monologue.answer, _NUMBER.search(monologue.answer)) if reach else monologue.answer
     before, _, after = end.rpartition(monologue.answer)
-    return replace(monologue, text=f"{text}### Conclusion{before}{answer}{after}", answer=answer, accepted=False)
+    return replace(monologue, text=f"{text}### Conclusion{before}{answer}{after}", answer=answer, author="spoiled", accepted=False)
 
 def with_errors(corpus: Corpus, share: float, level: str, rng: random.Random) -> Corpus:
     "The corpus with errors in a share of its monologues, half of which reach the answer; without those that fail the check at `level`."
@@ -134,22 +137,26 @@ def with_errors(corpus: Corpus, share: float, level: str, rng: random.Random) ->
         if level == "none" or verify(wrong, code, trace, level=level).accepted: kept.append(wrong)
     return replace(corpus, monologues=kept)
 
-# %% ../nbs/10_ablations.ipynb #0f0cf7ee
+# %% ../nbs/10_ablations.ipynb #0f4a6211
 def _sample(corpus: Corpus, m: Monologue) -> Sample:
     "The sample that teaches what a monologue says, its answer included."
     problem, execution = corpus.of(m.execution_id)
     true = fields_of(m.direction, problem.code, problem.entry_point, execution.call, execution.value)
     return Sample(m.direction, REFERENCE, TEMPLATE.prompt(m.direction, REFERENCE, **true), TEMPLATE.response(m.direction, REFERENCE, reasoning=m.text, **(true | {"answer": m.answer})), m.id)
 
-def learned(corpus: Corpus, variant: Variant) -> list[Sample]:
-    "The samples that a variant may learn from, shuffled by its seed. `DataError` when there are none."
+def for_variant(corpus: Corpus, variant: Variant) -> Corpus:
+    "The part of a corpus that a variant may learn from, with the errors that it is to meet."
     rng, generated = random.Random(variant.seed), {p.id for p in corpus.problems.values() if p.level}
     if variant.source: corpus = narrowed(corpus, lambda key: (corpus.executions[key].problem_id in generated) == (variant.source == "generated"))
     if variant.samples: corpus = narrowed(corpus, set(rng.sample(sorted(corpus.executions), min(variant.samples // 2, len(corpus.executions)))).__contains__)
+    return with_errors(corpus, variant.errors, variant.level, rng) if variant.errors else corpus
+
+def learned(corpus: Corpus, variant: Variant) -> list[Sample]:
+    "The samples that a variant makes of its corpus, shuffled by its seed. `DataError` when there are none."
     samples = make_samples(corpus, variant.mixture, variant.seed)
     if variant.errors:
-        samples = [_sample(corpus, m) for m in with_errors(corpus, variant.errors, variant.level, rng).monologues]
-        rng.shuffle(samples)
+        samples = [_sample(corpus, m) for m in corpus.monologues]
+        random.Random(variant.seed).shuffle(samples)
     if not samples: raise DataError(f"there are no training programs for variant {variant.name!r}: make more in 04_synthesis, or raise max_length")
     return samples
 
@@ -174,7 +181,9 @@ class Job:
     batch: int
 
     @property
-    def id(self) -> str: return self.variant.id
+    def id(self) -> str:
+        "The variant's id."
+        return self.variant.id
 
 def make(job: Job) -> list[Record]:
     "Train a variant and ask it: its `Loss`, `Checkpoint` and `Completion` rows. Goes on from the state that a killed process left."

@@ -436,7 +436,9 @@ class MBPP(Coding):
         "The calls of an assertion, as text."
         return _listing(self.cuts(item)[number - 1].calls)
 
-    def told(self, item: Task, call: str, number: int, box: Sandbox) -> str: return item.test.splitlines()[number - 1].strip()
+    def told(self, item: Task, call: str, number: int, box: Sandbox) -> str:
+        "The assertion as it is written."
+        return item.test.splitlines()[number - 1].strip()
 
 # %% ../nbs/07c_coding.ipynb #82334778
 MBPP_DATA = Source("google-research-datasets/mbpp", "test", ("mbpp.jsonl", "sanitized-mbpp.json", "test.jsonl"), config="full")

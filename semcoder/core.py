@@ -609,7 +609,7 @@ class Stage:
         "Add facts to the manifest, such as the sandbox layers that were active."
         self.notes |= facts
 
-# %% ../nbs/00_core.ipynb #45da2220
+# %% ../nbs/00_core.ipynb #c555d7ad
 class Run:
     "A folder of stages. `demo` runs are throw-away copies in which a stage may be made again."
     def __init__(self, path: Path, demo: bool = False): self.path, self.name, self.demo = path, path.name, demo
@@ -645,6 +645,12 @@ class Run:
         if self.demo: shutil.rmtree(self.path / name, ignore_errors=True)
         plan = {"stage": name, "params": params, "reads": {r: self.fingerprint(r) for r in reads}}
         return Stage(self.path / name, plan)
+
+    def move(self, stage: str, to: Path) -> None:
+        "Move a stage's folder; `StoreError` while another process writes it."
+        with _locked(self.path / stage), writing(to):
+            to.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(self.path / stage, to)
 
     def _repr_html_(self) -> str:
         paths = sorted(self.path.glob("*/manifest.json"), key=lambda p: p.stat().st_mtime)

@@ -37,10 +37,11 @@ def results(run: Run) -> list[dict[str, Any]]:
     return [{"id": score.id, "run": run.name, "stage": stage, **{name: getattr(score, name) for name in names}}
             for stage, score in read_all(run, Score)]
 
-# %% ../nbs/11_figures.ipynb #93756371
+# %% ../nbs/11_figures.ipynb #0d9df248
 def comparisons(run: Run) -> list[dict[str, Any]]:
     "One row for each paired `Comparison` of a run; `difference` is b minus a, as a share."
-    named = {score.id: f"{score.model} / {score.style}" for _, score in read_all(run, Score)}
+    arm = lambda s: f" / {s.metric} / round {s.round}"
+    named = {s.id: f"{s.model} / {s.style}{arm(s) if stage == 'refinement' else ''}" for stage, s in read_all(run, Score)}
     names = ("benchmark", "n", "difference", "low", "high", "p_value", "test", "a", "b")
     return [{"id": row.id, "run": run.name, "stage": stage, "from": named.get(row.a, ""), "to": named.get(row.b, ""),
              **{name: getattr(row, name) for name in names}} for stage, row in read_all(run, Comparison)]

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['LEVELS', 'Claim', 'Report', 'check', 'check_call', 'verify', 'checked', 'tell']
 
-# %% ../nbs/04b_verification.ipynb #af974944
+# %% ../nbs/04b_verification.ipynb #fef3116c
 import ast
 import html
 import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from .core import DataError, Monologue, Trace
@@ -20,7 +20,7 @@ from .narration import (CONSTRAINTS, SECTIONS, TELLING, WORDS, Event, body, chan
     frame_of, function_of, is_loop, narrate, outer, parsed, properties, reductions, replay, solve, sources, told_of, totals, truth, understanding, unparsed)
 from .sandbox import same
 
-# %% ../nbs/04b_verification.ipynb #45835a07
+# %% ../nbs/04b_verification.ipynb #4d1a1e3f
 @dataclass(frozen=True)
 class Claim:
     "What a piece of a text says about a run. `start`, `end`: its place in the text; `verdict`: 'true', 'false' or 'unknown'."
@@ -30,9 +30,10 @@ class Claim:
     verdict: str
     reason: str = ""
 
-_COLOURS = {"true": "#c9f0d0", "false": "#f8c4c0", "unknown": "#e4e4e4"}
+_MARKS = {"true": "background:#c9f0d0", "false": "background:#f8c4c0;text-decoration:underline wavy #b3261e", "unknown": "background:#e4e4e4"}
+_TEXT = "white-space:pre-wrap;overflow-wrap:anywhere"
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     "What verification found. `coverage`: the share of executed steps that the text tells; `reason`: why it was not accepted."
     claims: list[Claim]
@@ -40,21 +41,28 @@ class Report:
     coverage: float
     accepted: bool
     reason: str = ""
-    text: str = field(default="", repr=False)
+    text: str = ""
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        return "\n".join([self._head(), *(f"  {c.text!r}: {c.reason}" for c in self.failed)])
+
+    def _head(self) -> str:
         counts = Counter(c.verdict for c in self.claims)
-        head = f"{'accepted' if self.accepted else 'rejected: ' + self.reason} ({counts['true']} true, {counts['false']} false, {counts['unknown']} unknown; coverage {self.coverage:.0%})"
-        return "\n".join([head, *(f"  {c.text!r}: {c.reason}" for c in self.failed)])
+        return f"{'accepted' if self.accepted else 'rejected: ' + self.reason} ({counts['true']} true, {counts['false']} false, {counts['unknown']} unknown; coverage {self.coverage:.0%})"
 
     def _repr_html_(self) -> str:
         parts, at = [], 0
-        for c in sorted(self.claims, key=lambda c: (c.start, -c.end)):
+        for c in sorted(self.claims, key=lambda c: (c.start, -c.end, c.verdict != "false")):
             if c.start < at: continue
             tip, shown = html.escape(f"{c.verdict}: {c.reason}" if c.reason else c.verdict), html.escape(self.text[c.start : c.end])
-            parts += html.escape(self.text[at : c.start]), f'<span title="{tip}" style="background:{_COLOURS[c.verdict]};color:#111">{shown}</span>'
+            parts += html.escape(self.text[at : c.start]), f'<span title="{tip}" style="{_MARKS[c.verdict]};color:#111">{shown}</span>'
             at = c.end
-        return f"<p><b>{html.escape(str(self).splitlines()[0])}</b></p><pre>{''.join(parts)}{html.escape(self.text[at:])}</pre>"
+        return f'<p><b>{html.escape(self._head())}</b></p><pre style="{_TEXT}">{"".join(parts)}{html.escape(self.text[at:])}</pre>{self._reasons()}'
+
+    def _reasons(self) -> str:
+        "What is false and why, to be unfolded."
+        rows = "".join(f"<li><code>{html.escape(c.text)}</code>: {html.escape(c.reason)}</li>" for c in self.failed)
+        return f'<details><summary style="cursor:pointer;opacity:.7">what is false, and why</summary><ul>{rows}</ul></details>' if rows else ""
 
 # %% ../nbs/04b_verification.ipynb #3740d9c9
 @lru_cache(maxsize=64)
@@ -704,12 +712,13 @@ def _read_conclusion(reading: _Reading, text: str, start: int, monologue: Monolo
     if found := re.fullmatch(ending, text, re.S): _record(reading, text[found.start(1) :], start + found.start(1), [(found[1], "" if _agree(found[1], result) else f"the output is {result}")])
     else: _read_prose(reading, text, start)
 
-# %% ../nbs/04b_verification.ipynb #785c4bc6
+# %% ../nbs/04b_verification.ipynb #74e2841e
 LEVELS = ("none", "answer", "steps")
+_HEADING = re.compile(r"^### (.*?)[ \t]*$\n?", re.M)
 
 def _sections(text: str) -> dict[str, tuple[int, str]]:
     "Heading -> where the section's text begins, and the text."
-    heads = [*re.finditer(r"^### (.*?)[ \t]*$\n?", text, re.M)]
+    heads = [*_HEADING.finditer(text)]
     ends = [*(h.start() for h in heads[1:]), len(text)]
     return {h[1].strip(): (h.end(), text[h.end() : end].rstrip()) for h, end in zip(heads, ends)}
 
@@ -727,7 +736,7 @@ def _verified(monologue: Monologue, events: list[Event], trace: Trace, level: st
     expected = [*SECTIONS, TELLING[monologue.direction], "Conclusion"]
     backward, function = monologue.direction == "backward", function_of(events)
     reading = _Reading(outer(events) if backward else events, trace, backward)
-    if list(found) != expected:
+    if [heading.strip() for heading in _HEADING.findall(text)] != expected:
         _read_prose(reading, text, 0)
         return _report(reading, text, "" if level == "none" else f"the sections should be {', '.join(expected)}")
     for heading in SECTIONS: _read_properties(reading, found[heading][1], found[heading][0], function)
