@@ -16,7 +16,7 @@ KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv
        [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
        json.dump(kept, open(sys.argv[2], "w"))
 
-.PHONY: help reproduce test sync vllm figures notebooks bench bench-engines bench-training conformance corpus demo clean
+.PHONY: help reproduce test sync site lab vllm figures notebooks bench bench-engines bench-training conformance corpus demo clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,9 +24,10 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the installed packages
+test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the README's example, docstrings, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
+	$(PY) .ci/reading.py
 	$(PY) -m pip check
 
 sync: $(VENV)/.dev ## would nbdev_export or nbdev_clean change a file? (works on a copy)
@@ -37,6 +38,13 @@ sync: $(VENV)/.dev ## would nbdev_export or nbdev_clean change a file? (works on
 	    diff -rq -x __pycache__ -x .ipynb_checkpoints $$folder "$$copy/$$folder" || \
 	    { echo "$$folder/ is out of step: run nbdev_export and nbdev_clean"; exit 1; }; \
 	done && echo "the notebooks are clean and semcoder/ is what they export"
+
+site: $(VENV)/.dev ## the documentation site in _docs/site, from the notebooks as they were run and the docstrings; checks its links
+	$(PY) .ci/site.py
+
+lab: $(VENV)/.dev ## run notebooks in JupyterLab and the demo's page in a real browser, and look at what they display; needs chromium and chromium-driver
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then $(PY) .ci/lab.py && $(PY) .ci/demo.py; \
+	else echo "NOT TESTED: there is no browser here: apt-get install chromium chromium-driver"; fi
 
 vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, and test the engines against each other (some 10 minutes)
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \

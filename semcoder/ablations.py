@@ -61,7 +61,9 @@ class Variant(Record):
     sample_ids: list[str] = field(default_factory=list)
 
     @property
-    def label(self) -> str: return f"{self.name}/seed{self.seed}"
+    def label(self) -> str:
+        "The variant's name with its seed, as scores have it."
+        return f"{self.name}/seed{self.seed}"
 
 # %% ../nbs/10_ablations.ipynb #37b61e7e
 FORMATS = ("direct", "scratchpad", "next", "concise", "monologue")
@@ -179,7 +181,9 @@ class Job:
     batch: int
 
     @property
-    def id(self) -> str: return self.variant.id
+    def id(self) -> str:
+        "The variant's id."
+        return self.variant.id
 
 def make(job: Job) -> list[Record]:
     "Train a variant and ask it: its `Loss`, `Checkpoint` and `Completion` rows. Goes on from the state that a killed process left."

@@ -135,6 +135,7 @@ def agrees(value, expected, args: list, tolerance: float) -> bool:
     return bool(value == expected) or bool(tolerance) and type(value) is type(expected) and close(value, expected, tolerance)
 
 def is_floats(expected) -> bool:
+    "Whether a float, or a list or tuple of nothing else, is expected."
     parts = expected if isinstance(expected, (list, tuple)) else [expected]
     return len(parts) > 0 and all(isinstance(part, float) for part in parts)
 
@@ -151,21 +152,33 @@ def compared(function, inputs: list, values: list, tolerance: float, oracle) -> 
     return None if len(values) == len(inputs) else len(values) + 1
 
 # %% ../nbs/07c_coding.ipynb #a991cfe7
-def root(value, expected, args, tolerance): return abs(poly(*args, value)) <= tolerance
+def root(value, expected, args, tolerance):
+    "`find_zero`: any root of the polynomial."
+    return abs(poly(*args, value)) <= tolerance
 
-def as_sets(value, expected, args, tolerance): return set(value) == set(expected) or agrees(value, expected, args, tolerance)
+def as_sets(value, expected, args, tolerance):
+    "In any order, and as often as one likes."
+    return set(value) == set(expected) or agrees(value, expected, args, tolerance)
 
-def presence(value, expected, args, tolerance): return (value if isinstance(value, bool) else value is not None) == (expected is not None)
+def presence(value, expected, args, tolerance):
+    "Found or not; what is found does not matter."
+    return (value if isinstance(value, bool) else value is not None) == (expected is not None)
 
-def anything(value, expected, args, tolerance): return True
+def anything(value, expected, args, tolerance):
+    "Whatever comes back."
+    return True
 
-def or_zero(value, expected, args, tolerance): return value == 0 or agrees(value, expected, args, tolerance)
+def or_zero(value, expected, args, tolerance):
+    "Zero, or what is expected."
+    return value == 0 or agrees(value, expected, args, tolerance)
 
 def or_pyramid(value, expected, args, tolerance):
+    "The surface of the pyramid with its slant height, too."
     base, height = args
     return agrees(value, expected, args, tolerance) or abs(value - round(base**2 + 2 * base * ((base / 2) ** 2 + height**2) ** 0.5)) <= tolerance
 
 def or_padded(value, expected, args, tolerance):
+    "The sum of the digits' distances, the shorter number filled up with zeros, too."
     a, b = map(str, args)
     size = max(len(a), len(b))
     return agrees(value, expected, args, tolerance) or value == sum(abs(int(x) - int(y)) for x, y in zip(a.zfill(size), b.zfill(size)))
@@ -191,6 +204,7 @@ class Coding(Benchmark):
     ends = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\n```", "\nassert ")
 
     def fields(self, item: Task) -> dict[str, str]:
+        "The description, and the header that the code goes on from."
         return {"description": item.prompt.strip(), "header": item.prompt}
 
     def prompt(self, item: Task, style: str, template=TEMPLATE, shots: Iterable[dict] = ()) -> str:
@@ -328,9 +342,11 @@ class EvalPlus(Coding):
     limits, patience = Limits(seconds=60.0, memory_mb=4096, output_bytes=20_000_000), 2.0
 
     def inputs(self, items: list[Task], box: Sandbox) -> list[list[str]]:
+        "Each item's base inputs, then EvalPlus's, as the code of a list."
         return [[item.base, item.inputs] for item in items]
 
     def referee(self, item: Task, given: list[str], values: list[list[str]]) -> Job:
+        "A program that compares the `values` of each phase with the reference solution's."
         oracle = ORACLES.get(item.entry_point, agrees)
         helpers = source_of(*dict.fromkeys([in_brief, close, agrees, is_floats, compared, oracle]))
         calls = [f"compared({item.entry_point}, {inputs}, [{', '.join(texts)}], {item.tolerance}, {oracle.__name__})" for inputs, texts in zip(given, values)]
@@ -340,6 +356,7 @@ class HumanEvalPlus(EvalPlus):
     "HumanEval with EvalPlus's inputs."
 
     def inputs(self, items: list[Task], box: Sandbox) -> list[list[str]]:
+        "The same; base inputs that the file lacks are recorded from the tests."
         lacking = [item for item in items if not item.base]
         found = dict(zip([item.item_id for item in lacking], _recordings(self, lacking, box)))
         return [[item.base or found[item.item_id], item.inputs] for item in items]
@@ -397,23 +414,31 @@ class MBPP(Coding):
     ends = ('\n"""', "\nassert ", "\nprint(", "\nif ", "\n#", "\n```")
 
     def fields(self, item: Task) -> dict[str, str]:
+        "The description without its quotes; no header."
         return {"description": item.prompt.strip().strip('"').strip(), "header": ""}
 
     def target(self, item: Task) -> str: return "(lambda calls: calls())"
 
-    def cuts(self, item: Task) -> list[_Calls]: return [_Calls(test, item.entry_point) for test in item.test.splitlines()]
+    def cuts(self, item: Task) -> list[_Calls]:
+        "The assertions, each cut into the calls and what holds of their values."
+        return [_Calls(test, item.entry_point) for test in item.test.splitlines()]
 
     def inputs(self, items: list[Task], box: Sandbox) -> list[list[str]]:
+        "The calls of each assertion, as code that makes them."
         return [[f"[{', '.join(f'[lambda: [{_listing(cut.calls)}]]' for cut in self.cuts(item))}]"] for item in items]
 
     def referee(self, item: Task, given: list[str], values: list[list[str]]) -> Job:
+        "A program that asks whether each assertion holds of its calls' `values`."
         left = ", ".join(f"lambda _got: {cut.left}" for cut in self.cuts(item))
         return Job(self.reference(item) + IMPORTS + source_of(held), [f"held([{left}], [{', '.join(texts)}])" for texts in values])
 
     def call(self, item: Task, given: str, number: int) -> str:
+        "The calls of an assertion, as text."
         return _listing(self.cuts(item)[number - 1].calls)
 
-    def told(self, item: Task, call: str, number: int, box: Sandbox) -> str: return item.test.splitlines()[number - 1].strip()
+    def told(self, item: Task, call: str, number: int, box: Sandbox) -> str:
+        "The assertion as it is written."
+        return item.test.splitlines()[number - 1].strip()
 
 # %% ../nbs/07c_coding.ipynb #82334778
 MBPP_DATA = Source("google-research-datasets/mbpp", "test", ("mbpp.jsonl", "sanitized-mbpp.json", "test.jsonl"), config="full")

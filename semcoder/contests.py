@@ -167,6 +167,7 @@ class Contests(Benchmark):
     task, style, limits = "nl2code", "direct", Limits(seconds=6.0, memory_mb=4096, output_bytes=8_000_000, file_mb=64)
 
     def fields(self, item: Question) -> dict[str, str]:
+        "The question, and how it is to be answered."
         how = f"Complete this class:\n{item.starter.rstrip()}" if item.entry_point else "The program reads from standard input and prints to standard output."
         return {"description": f"{item.text.strip()}\n\n{how}"}
 

@@ -561,7 +561,9 @@ class Stage:
         self.path, self.plan, self.notes, self.steps = path, plan, {}, 0
 
     @property
-    def complete(self) -> bool: return (self.path / "manifest.json").exists()
+    def complete(self) -> bool:
+        "Whether the stage is finished: its manifest is there."
+        return (self.path / "manifest.json").exists()
 
     def __enter__(self) -> "Stage":
         self.started = time.monotonic()

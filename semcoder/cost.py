@@ -188,7 +188,9 @@ class Memory:
     cache: int = 0
 
     @property
-    def total(self) -> int: return self.weights + self.gradients + self.optimizer + self.activations + self.cache
+    def total(self) -> int:
+        "Bytes in all."
+        return self.weights + self.gradients + self.optimizer + self.activations + self.cache
 
 @dataclass(frozen=True)
 class Launch:
@@ -309,7 +311,9 @@ class Lot:
     response: float
 
     @property
-    def tokens(self) -> float: return self.samples * (self.prompt + self.response)
+    def tokens(self) -> float:
+        "Tokens in all."
+        return self.samples * (self.prompt + self.response)
 
 Params = dict[str, dict[str, Any]]
 
@@ -396,7 +400,9 @@ class Work:
     setup: Setup | None = None
 
     @property
-    def teacher(self) -> bool: return self.stage < "07"
+    def teacher(self) -> bool:
+        "Whether a model writes data here, before any is trained."
+        return self.stage < "07"
 
 def setup_of(section: dict[str, Any], prompt: float, response: float, launch: Launch) -> Setup:
     "The training that a section of a recipe describes, with samples of this mean length."
@@ -520,6 +526,7 @@ class Shares:
     generation: float = 0.1
 
     def hours(self, work: Work, device: Device) -> float:
+        "Hours that `work` takes on its devices."
         return work.flops / (device.flops * work.devices * (self.training if work.setup else self.generation)) / 3600
 
 def choose_device(found: list[Work], shares: Shares = Shares()) -> Device:

@@ -147,6 +147,7 @@ class Census:
         self.sizes, self.sources, self.calls, self.verdicts, self.told = Counter(), Counter(), Counter(), Counter(), [0.0, 0]
 
     def see(self, config: str, row: dict[str, Any]) -> None:
+        "Count a row of a configuration of the data set."
         self.sizes[config, row["split"]] += 1
         if config == "pyx":
             self.sources[row["source"], row["licence"]] += 1

@@ -60,7 +60,9 @@ class Question:
             raise DataError(f"the program is not Python: {getattr(error, 'msg', '') or type(error).__name__}{place}") from None
 
     @property
-    def called(self) -> ast.FunctionDef: return next(function for function in self.functions[::-1] if is_call(self.call, function.name))
+    def called(self) -> ast.FunctionDef:
+        "The function that the call names; the last of that name."
+        return next(function for function in self.functions[::-1] if is_call(self.call, function.name))
 
 # %% ../nbs/11b_demo.ipynb #4c9a1298
 def trace_of(question: Question, steps: int = 500) -> Trace:
@@ -181,7 +183,9 @@ class Guide:
     seed: int = 0
     steps: int = 500
 
-    def solved(self, task: str) -> tuple[tuple[str, str], ...]: return worked(task) if self.shots else ()
+    def solved(self, task: str) -> tuple[tuple[str, str], ...]:
+        "The worked examples that stand before a question, if any are shown."
+        return worked(task) if self.shots else ()
 
     def told(self, question: Question, seen: Trace) -> str:
         "The model's monologue as HTML, and behind it the one that rules write from the trace."

@@ -248,27 +248,36 @@ class Lineage(Learning):
         return {s.parent_id for s in self.samples.values()} | {key for keys in self.beginnings.values() for key in keys or ()}
 
     @cached_property
-    def bugs(self) -> dict[str, Bug]: return {b.id: b for b in self.corpus.bugs if b.id in self.parents}
+    def bugs(self) -> dict[str, Bug]:
+        "The bugs that samples were made of."
+        return {b.id: b for b in self.corpus.bugs if b.id in self.parents}
 
     @cached_property
-    def monologues(self) -> dict[str, Monologue]: return {m.id: m for m in self.corpus.monologues if m.id in self.parents}
+    def monologues(self) -> dict[str, Monologue]:
+        "The monologues that samples were made of."
+        return {m.id: m for m in self.corpus.monologues if m.id in self.parents}
 
     @cached_property
     def executions(self) -> dict[str, Execution]:
+        "The executions that were asked about, told or traced."
         wanted = {c.item_id for c in self.completions.values()} | {m.execution_id for m in self.monologues.values()} | self.parents
         wanted |= {t.execution_id for t in self.corpus.traces if t.id in self.parents}
         return {key: e for key, e in self.every(Execution, ["synthesis"]).items() if key in wanted}
 
     @cached_property
-    def traces(self) -> dict[str, Trace]: return {key: t for key, t in self.every(Trace, ["synthesis"]).items() if t.execution_id in self.executions}
+    def traces(self) -> dict[str, Trace]:
+        "The traces of these executions."
+        return {key: t for key, t in self.every(Trace, ["synthesis"]).items() if t.execution_id in self.executions}
 
     @cached_property
     def problems(self) -> dict[str, Problem]:
+        "The problems that were run, made wrong or asked about."
         wanted = {e.problem_id for e in self.executions.values()} | {b.problem_id for b in self.bugs.values()} | self.parents
         return {key: p for key, p in self.every(Problem, ["synthesis"]).items() if key in wanted}
 
     @cached_property
     def seeds(self) -> dict[str, Seed]:
+        "The seeds of these problems."
         wanted = {p.seed_id for p in self.problems.values()}
         return {key: s for key, s in self.every(Seed, ["synthesis"]).items() if key in wanted}
 
@@ -478,6 +487,7 @@ class Explanation:
 
     @property
     def summary(self) -> str:
+        "One line: how much differs of what was made again."
         n = len(self.differences)
         return f"{n} difference{'s' * (n > 1)}:" if n else "Nothing that was made again differs."
 

@@ -61,6 +61,7 @@ def body(statement: ast.AST | None) -> range:
     return range(statement.body[0].lineno, statement.body[-1].end_lineno + 1)
 
 def is_loop(statement: ast.AST | None) -> bool:
+    "Whether a statement is a loop with a body on lines of its own."
     return isinstance(statement, ast.For | ast.While) and bool(body(statement))
 
 @lru_cache(maxsize=1 << 12)
@@ -461,6 +462,7 @@ def frame_of(group: list[Event]) -> list[Event]:
     return [e for e in group if (e.step.depth, e.step.function) == (group[0].step.depth, group[0].step.function)]
 
 def changed_in(group: list[Event]) -> list[str]:
+    "The names that a group's loop changes in its own frame, each once, in order."
     return list(dict.fromkeys(name for e in frame_of(group) for name in e.values))
 
 # %% ../nbs/04a_narration.ipynb #2da2163f

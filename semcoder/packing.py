@@ -68,6 +68,7 @@ class Packed:
     lengths: tuple[int, ...]
 
     def to(self, device: torch.device) -> "Packed":
+        "The same on another device."
         return Packed(*(x.to(device) for x in (self.input_ids, self.position_ids, self.keep, self.targets)), self.lengths)
 
 def pack(encoded: list[Encoded]) -> Packed:

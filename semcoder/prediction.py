@@ -94,6 +94,7 @@ class OutputPrediction(Benchmark):
     task = "forward"
 
     def fields(self, item: Case) -> dict[str, str]:
+        "The code and the call."
         return {"code": item.code, "call": item.call}
 
     def check(self, pairs: list[tuple[Case, str]]) -> list[str]:
@@ -140,6 +141,7 @@ class InputPrediction(Benchmark):
     task, limits = "backward", Limits()
 
     def fields(self, item: Case) -> dict[str, str]:
+        "The code, its function's name and the value to reach."
         return {"code": item.code, "entry_point": item.entry_point, "output": item.value}
 
     def check(self, pairs: list[tuple[Case, str]]) -> list[str]:
@@ -188,7 +190,9 @@ class Source:
     fields: tuple[str, ...] = ()
 
     @property
-    def command(self) -> str: return f"hf download {self.hub} --repo-type dataset --local-dir FOLDER"
+    def command(self) -> str:
+        "The command that fetches the files."
+        return f"hf download {self.hub} --repo-type dataset --local-dir FOLDER"
 
 # %% ../nbs/07b_prediction.ipynb #01ea16fc
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException)
@@ -288,6 +292,7 @@ def damaged(cases: list[Case]) -> dict[str, str]:
 class NestedCall(OutputPrediction):
     "LiveCodeBench's executions as SemCoder's released evaluation asks them."
     def fields(self, item: Case) -> dict[str, str]:
+        "The code, and the call within a call of `f`."
         return {"code": item.code, "call": f"f({item.call})"}
 
 LCB_EXEC = Source("livecodebench/execution-v2", "test", ("execution-v2.jsonl", "test.jsonl"), fields=("id", "function_name", "code", "input", "output"))

@@ -220,11 +220,13 @@ class Draft:
         self.used: set[Idiom] = set()
 
     def parameter(self, kind: str, names: str = "") -> str:
+        "A further parameter of this kind, by a name of its own."
         name = self.rng.choice([n for n in (names or NOUNS[kind]).split() if n not in self.parameters])
         self.parameters[name] = kind
         return name
 
     def slot(self, letter: str) -> str:
+        "What fills a slot of an idiom: a second parameter or a constant, as code."
         return self.parameter(*SECOND[letter]) if letter in SECOND else repr(self.rng.choice(SLOTS[letter]))
 
     def pick(self, table: list[Idiom], takes: str, x: str, gives: str = "", alone: bool = False) -> Idiom:

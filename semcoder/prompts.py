@@ -121,7 +121,9 @@ class Template:
         return parse(task, style, text, prompt)
 
     @property
-    def digest(self) -> str: return digest(json.dumps({name: value for name, value in asdict(self).items() if value}, sort_keys=True))
+    def digest(self) -> str:
+        "16 hex digits of all that the template says."
+        return digest(json.dumps({name: value for name, value in asdict(self).items() if value}, sort_keys=True))
 
 # %% ../nbs/02b_prompts.ipynb #d4954aa0
 def _asking(instruction: str, code: str, assertion: str = "") -> str:

@@ -67,13 +67,19 @@ class Coverage:
     code: str = ""
 
     @property
-    def line_share(self) -> float: return len(self.lines_run) / len(self.lines) if self.lines else 1.0
+    def line_share(self) -> float:
+        "The share of the lines that ran, 0 to 1."
+        return len(self.lines_run) / len(self.lines) if self.lines else 1.0
 
     @property
-    def branch_share(self) -> float: return len(self.branches_taken) / len(self.branches) if self.branches else 1.0
+    def branch_share(self) -> float:
+        "The share of the branches that were taken, 0 to 1."
+        return len(self.branches_taken) / len(self.branches) if self.branches else 1.0
 
     @property
-    def complete(self) -> bool: return self.lines_run == self.lines and self.branches_taken == self.branches
+    def complete(self) -> bool:
+        "Whether every line ran and every branch was taken."
+        return self.lines_run == self.lines and self.branches_taken == self.branches
 
     def __or__(self, other: "Coverage") -> "Coverage":
         return Coverage(self.lines, self.lines_run | other.lines_run, self.branches, self.branches_taken | other.branches_taken, self.code)

@@ -43,7 +43,9 @@ class Arm:
         return arm
 
     @property
-    def name(self) -> str: return f"{self.feedback}/{self.style}@{self.temperature:g}"
+    def name(self) -> str:
+        "The arm as a recipe writes it, with its temperature."
+        return f"{self.feedback}/{self.style}@{self.temperature:g}"
 
 # %% ../nbs/09_refinement.ipynb #31a7b3cd
 def repairs(run: Run, n: int, style: str = "monologue", template: Template = TEMPLATE) -> list[tuple[str, str]]:

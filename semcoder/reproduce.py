@@ -62,9 +62,13 @@ class Task:
     params: dict[str, Any]
 
     @property
-    def name(self) -> str: return self.notebook.stem
+    def name(self) -> str:
+        "The notebook's name."
+        return self.notebook.stem
     @property
-    def stage(self) -> str: return self.name[3:]
+    def stage(self) -> str:
+        "The stage that it makes."
+        return self.name[3:]
 
 def plan(recipe: str | Path, run: str = "", limit: int | None = None, folder: Path | None = None, seed: int | None = None) -> list[Task]:
     """The tasks of a recipe, in order; `run` is by default called after the recipe (and the limit). `seed` is given to the stages from training on.
@@ -175,6 +179,7 @@ class Display:
         self.inner = tqdm(desc="starting", position=1, leave=False, disable=not self.live)
 
     def say(self, text: str) -> None:
+        "Print a line above the bars."
         self.said = time.monotonic()
         tqdm.write(text)
         sys.stdout.flush()
@@ -190,6 +195,7 @@ class Display:
         elif time.monotonic() - self.said > 30: self.say(f"   {desc} {n} of {total or '?'}{note and ', '}{note}")
 
     def close(self) -> None:
+        "Take the bars away."
         self.inner.close()
         self.outer.close()
 

@@ -40,7 +40,9 @@ class TeacherTemplate:
     shown: tuple[str, ...]
 
     @property
-    def digest(self) -> str: return digest(json.dumps(asdict(self), sort_keys=True))
+    def digest(self) -> str:
+        "16 hex digits of all that the template says."
+        return digest(json.dumps(asdict(self), sort_keys=True))
 
 # %% ../nbs/03d_teacher.ipynb #7bda5909
 _EXAMPLES = (("""def clamp(value, low, high):

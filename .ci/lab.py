@@ -1,0 +1,99 @@
+"""Reads notebooks as a person does, in JupyterLab in a real browser: lab.py [NOTEBOOK...]. Needs Debian's chromium and chromium-driver.
+
+Each notebook is opened in a copy of nbs/ and run from the menu, top to bottom: every cell has to end, and none may fail. Then its display has
+to stand in the page as something drawn, not as text; the states of a long loop in a trace are hidden until a click unfolds them."""
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+
+ROOT = Path(__file__).resolve().parents[1]
+DISPLAYS = {"02_tracing": ".jp-OutputArea-output td", "02a_reach": ".jp-OutputArea-output pre span[style]", "04b_verification": ".jp-OutputArea-output span[title^=true]"}
+SETTINGS = {"notebook-extension/tracker": '{"windowingMode": "none"}', "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
+STATES = "return [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+
+
+@contextlib.contextmanager
+def lab(folder: Path) -> Iterator[str]:
+    "JupyterLab over a copy of the notebooks, on a free port of this machine; every cell is kept in the page, so that all can be looked at."
+    shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".*"))
+    for name, text in SETTINGS.items():
+        path = folder / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'nbs'}"]
+    server = subprocess.Popen(command, env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"))
+    try:
+        until("JupyterLab", lambda: urlopen(f"http://127.0.0.1:{port}/api").status == 200)
+        yield f"http://127.0.0.1:{port}/lab/tree/"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def browser() -> webdriver.Chrome:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,1700"):
+        options.add_argument(argument)
+    return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+
+
+def until(what: str, there: Callable, seconds: float = 600):
+    "What `there` returns as soon as it is true; pages that are still being drawn are asked again."
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(Exception):
+            if found := there():
+                return found
+        time.sleep(0.3)
+    raise SystemExit(f"FAILED: waited {seconds} seconds for {what}")
+
+
+def run_all(driver: webdriver.Chrome) -> int:
+    "Run > Run All Cells, and the number of cells that ran."
+    kernel = lambda: "Idle" in driver.find_element(By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator").get_attribute("data-status").title()
+    until("the kernel", kernel)
+    press = lambda text: until(text, lambda: driver.find_element(By.XPATH, f"//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')][text()='{text}']").click() is None)
+    press("Run"), press("Run All Cells")
+    until("the end of the last cell", lambda: kernel() and (shown := driver.execute_script(STATES)) and not any("*" in text for text in shown) and shown[-1].strip("[]: ").isdigit())
+    return len(driver.execute_script(STATES))
+
+
+def unfold(driver: webdriver.Chrome) -> None:
+    "Click on the middle of a long loop, and see its states."
+    fold = driver.find_element(By.CSS_SELECTOR, ".jp-OutputArea-output td details")
+    before = fold.size["height"]
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", fold)
+    fold.find_element(By.TAG_NAME, "summary").click()
+    until("the unfolded states", lambda: fold.size["height"] > 2 * before, 10)
+
+
+def read(driver: webdriver.Chrome, url: str, name: str) -> None:
+    driver.get(f"{url}{name}.ipynb?reset")
+    count = run_all(driver)
+    failed = driver.find_elements(By.CSS_SELECTOR, ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']")
+    assert not failed, f"{name}: {failed[0].text}"
+    shown = [element for element in driver.find_elements(By.CSS_SELECTOR, DISPLAYS[name]) if element.is_displayed()]
+    assert shown, f"{name}: nothing is drawn at {DISPLAYS[name]}"
+    if name == "02_tracing":
+        unfold(driver)
+    print(f"{name}: {count} cells ran in JupyterLab, {len(shown)} parts of its displays are drawn", flush=True)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as url, contextlib.closing(browser()) as driver:
+        for name in sys.argv[1:] or DISPLAYS:
+            read(driver, url, name)
