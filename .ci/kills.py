@@ -61,7 +61,8 @@ def disturb(home: Path, stage: int, wait: float, alone: bool) -> str:
 
 
 def tables(run: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.rglob("*.parquet"))}
+    "The Parquet files of a run by their paths in it, in which the run's own name is left out."
+    return {str(path.relative_to(run)).replace(run.name, "*"): path.read_bytes() for path in sorted(run.rglob("*.parquet"))}
 
 
 def main(kills: int, seed: int, home: Path) -> None:

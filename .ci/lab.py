@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 ROOT = Path(__file__).resolve().parents[1]
 DISPLAYS = {"02_tracing": ".jp-OutputArea-output td", "02a_reach": ".jp-OutputArea-output pre span[style]", "04b_verification": ".jp-OutputArea-output span[title^=true]"}
 SETTINGS = {"notebook-extension/tracker": '{"windowingMode": "none"}', "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
+FAILED = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
 STATES = "return [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
 
 
@@ -46,7 +47,8 @@ def lab(folder: Path) -> Iterator[str]:
 def browser() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,1700"):
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                     "--disable-component-update", "--disable-sync", "--window-size=1300,1700"):
         options.add_argument(argument)
     return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
 
@@ -63,13 +65,22 @@ def until(what: str, there: Callable, seconds: float = 600):
 
 
 def run_all(driver: webdriver.Chrome) -> int:
-    "Run > Run All Cells, and the number of cells that ran."
+    "Run > Run All Cells, until all have ended or one has failed, and the number of cells that ran."
     kernel = lambda: "Idle" in driver.find_element(By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator").get_attribute("data-status").title()
+    label = lambda text: driver.find_element(By.XPATH, f"//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')][text()='{text}']")
+    press = lambda text: until(text, lambda: label(text).click() is None)
+    states = lambda: [text.strip("[]: ") for text in driver.execute_script(STATES)]
+
+    def begun() -> bool:
+        "A page that was still being set up takes the click and does nothing: it is asked again."
+        press("Run"), press("Run All Cells")
+        with contextlib.suppress(SystemExit):
+            return until("the first cell", lambda: any(states()), 20)
+
     until("the kernel", kernel)
-    press = lambda text: until(text, lambda: driver.find_element(By.XPATH, f"//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')][text()='{text}']").click() is None)
-    press("Run"), press("Run All Cells")
-    until("the end of the last cell", lambda: kernel() and (shown := driver.execute_script(STATES)) and not any("*" in text for text in shown) and shown[-1].strip("[]: ").isdigit())
-    return len(driver.execute_script(STATES))
+    until("the first cell", begun)
+    until("the end of the last cell", lambda: driver.find_elements(By.CSS_SELECTOR, FAILED) or kernel() and "*" not in (shown := states()) and shown[-1].isdigit())
+    return len(states())
 
 
 def unfold(driver: webdriver.Chrome) -> None:
@@ -84,7 +95,7 @@ def unfold(driver: webdriver.Chrome) -> None:
 def read(driver: webdriver.Chrome, url: str, name: str) -> None:
     driver.get(f"{url}{name}.ipynb?reset")
     count = run_all(driver)
-    failed = driver.find_elements(By.CSS_SELECTOR, ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']")
+    failed = driver.find_elements(By.CSS_SELECTOR, FAILED)
     assert not failed, f"{name}: {failed[0].text}"
     shown = [element for element in driver.find_elements(By.CSS_SELECTOR, DISPLAYS[name]) if element.is_displayed()]
     assert shown, f"{name}: nothing is drawn at {DISPLAYS[name]}"
