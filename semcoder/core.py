@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['R', 'Z', 'SemcoderError', 'RecipeError', 'StoreError', 'DataError', 'EngineError', 'SandboxError', 'expect_error',
            'digest', 'plain', 'Record', 'Seed', 'Problem', 'Execution', 'Step', 'Trace', 'Monologue', 'Bug', 'Tally',
-           'Sample', 'Loss', 'Checkpoint', 'Completion', 'Verdict', 'Score', 'Comparison', 'Attempt', 'schema',
-           'to_parquet', 'from_parquet', 'Rows', 'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic',
-           'fetch', 'progress', 'versions', 'Stage', 'Run', 'open_run', 'wilson', 'load_recipe']
+           'Sample', 'Loss', 'Checkpoint', 'Variant', 'Completion', 'Verdict', 'Score', 'Comparison', 'Point',
+           'Attempt', 'schema', 'to_parquet', 'from_parquet', 'Rows', 'project_dir', 'home_dir', 'cache_dir', 'writing',
+           'write_atomic', 'fetch', 'progress', 'versions', 'Stage', 'Run', 'open_run', 'wilson', 'load_recipe']
 
-# %% ../nbs/00_core.ipynb #47df236b
+# %% ../nbs/00_core.ipynb #17577197
 import atexit
 import fcntl
 import hashlib
@@ -33,7 +33,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -206,7 +206,7 @@ class Tally(Record):
     outcome: str     # 'accepted', or why it became no row of the training data
     count: int
 
-# %% ../nbs/00_core.ipynb #7377fd37
+# %% ../nbs/00_core.ipynb #83422e22
 @dataclass(frozen=True)
 class Sample(Record):
     "One prompt and the response to learn."
@@ -238,6 +238,31 @@ class Checkpoint(Record):
     loss: float
     weights: str     # digest of the weights' file
 
+@dataclass(frozen=True)
+class Variant(Record):
+    """One model of an ablation. `kind` is what it varies; `style` how it is asked; `mixture` what it learns, '' for the base as it is, with `shots` examples.
+
+    At most `tokens` tokens and `samples` samples are trained on, 0 means no such end. `source` is '', 'real' or 'generated' programs;
+    `level` what a monologue must pass: 'steps', 'answer', or 'none', the last two with `errors` put into a share of them. `sample_ids` is what it came to learn.
+    """
+    name: str
+    kind: str
+    style: str
+    mixture: str
+    seed: int
+    tokens: int = 0
+    samples: int = 0
+    source: str = ""
+    level: str = "steps"
+    errors: float = 0.0
+    shots: int = 0
+    sample_ids: list[str] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        "The variant's name with its seed, as scores have it."
+        return f"{self.name}/seed{self.seed}"
+
 # %% ../nbs/00_core.ipynb #6e61f7b0
 @dataclass(frozen=True)
 class Completion(Record):
@@ -267,7 +292,7 @@ class Verdict(Record):
     answer: str | None = None
     completion_id: str = ""
 
-# %% ../nbs/00_core.ipynb #f2dc1b74
+# %% ../nbs/00_core.ipynb #a36c19e5
 @dataclass(frozen=True)
 class Score(Record):
     "A number with its 95% interval and the verdicts behind it."
@@ -298,6 +323,17 @@ class Comparison(Record):
     high: float
     p_value: float
     test: str
+
+@dataclass(frozen=True)
+class Point(Record):
+    "A number that a figure shows: of `series`, at `at`, from `n` items, with its 95% interval `low` to `high` (both are `value` where it is a count)."
+    figure: str
+    series: str
+    at: str
+    n: int
+    value: float
+    low: float
+    high: float
 
 # %% ../nbs/00_core.ipynb #cf50fbab
 @dataclass(frozen=True)

@@ -4,18 +4,20 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'COLUMNS', 'PAPER_MODELS', 'FORMATS', 'REFINED', 'PREDICTION', 'read_all', 'results', 'comparisons',
-           'to_csv', 'paper', 'shown', 'markdown', 'score_table', 'comparison_table', 'table1', 'table2',
-           'refinement_arms', 'refinement_table', 'rounds_table', 'table5', 'table6', 'table7', 'table8']
+           'to_csv', 'paper', 'number', 'shown', 'row_of', 'markdown', 'score_table', 'comparison_table', 'table1',
+           'table2', 'ablation_table', 'refinement_arms', 'refinement_table', 'rounds_table', 'table5', 'table6',
+           'table7', 'table8']
 
-# %% ../nbs/10a_paper.ipynb #4773ac78
+# %% ../nbs/10a_paper.ipynb #b8cbd50e
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from .core import Checkpoint, Comparison, Execution, Record, Run, Score, project_dir
+from .core import Checkpoint, Comparison, Execution, Point, Record, Run, Score, project_dir
 
 # %% ../nbs/10a_paper.ipynb #2874e5c6
 STAGES = ("evaluation", "refinement", "ablations")
@@ -63,14 +65,29 @@ def paper(table: str, row: str, column: str) -> str:
     "A number as the paper prints it, with a word of warning where it needs one; a dash when there is none."
     return _paper().get((table, row, column), "–")
 
-# %% ../nbs/10a_paper.ipynb #92853b91
+# %% ../nbs/10a_paper.ipynb #2ca2da1b
 COLUMNS = {"humaneval": "HumanEval", "humaneval+": "HumanEval+", "mbpp": "MBPP", "mbpp+": "MBPP+", "lcb-lite": "LCB-Lite",
            "cruxeval-i": "CRUXEval-I", "cruxeval-o": "CRUXEval-O", "lcb-exec": "LCB-Exec"}
 
-def shown(scores: list[Score], style: bool = False) -> str:
-    "A table's cell: the value in percent, its 95% interval and the number of items; 'not run' when there is no score."
-    cells = [f"{s.style + ': ' if style else ''}{100 * s.value:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}], n = {s.n}" for s in scores]
+def number(printed: str) -> float | None:
+    "What the paper prints, as a number: '63.5', '78.8 (suspect)' or '32k'; None for a word or a dash."
+    found = re.match(r"(\d+(?:\.\d+)?)(k?)", printed)
+    return float(found[1]) * (1000 if found[2] else 1) if found else None
+
+def shown(scores: list[Score], style: bool = False, printed: str = "") -> str:
+    "A table's cell: the value in percent, its 95% interval, the number of items and, in brackets, how far it is above the `printed` one; 'not run' when there is no score."
+    away = lambda s: "" if number(printed) is None else f" ({100 * s.value - number(printed):+.1f})"
+    cells = [f"{s.style + ': ' if style else ''}{100 * s.value:.1f} [{100 * s.low:.1f}, {100 * s.high:.1f}], n = {s.n}{away(s)}" for s in scores]
     return "<br>".join(cells) or "not run"
+
+# %% ../nbs/10a_paper.ipynb #fcea3e8b
+def row_of(model: str) -> str:
+    "The row of the paper's Table 1 that a model of ours belongs to: its own, by its name in `nbs/models.yaml`, or that of SemCoder."
+    key = lambda name: re.sub(r"[^a-z0-9.]", "", name.lower().replace("instruct", "inst"))
+    return next((row for row in _rows_of("Table 1") if key(row) in (key(model), key(model) + "6.7b")), "SemCoder 6.7B")
+
+def _rows_of(table: str) -> list[str]:
+    return list(dict.fromkeys(row for of, row, _ in _paper() if of == table))
 
 # %% ../nbs/10a_paper.ipynb #7b05d728
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -92,7 +109,7 @@ def comparison_table(run: Run) -> list[dict[str, Any]]:
              "difference [95% interval]": f"{100 * c['difference']:+.1f} [{100 * c['low']:+.1f}, {100 * c['high']:+.1f}]"}
             for c in comparisons(run)]
 
-# %% ../nbs/10a_paper.ipynb #5bb4ab18
+# %% ../nbs/10a_paper.ipynb #3f44e299
 PAPER_MODELS = ("DeepSeekCoder 6.7B", "SemCoder 6.7B", "SemCoder-S 6.7B")
 
 def table1(run: Run) -> list[dict[str, Any]]:
@@ -101,19 +118,41 @@ def table1(run: Run) -> list[dict[str, Any]]:
     models = dict.fromkeys(s.model for s in scores)
     own = dict.fromkeys(s.benchmark for s in scores if s.benchmark not in COLUMNS)
     return [{"benchmark": name, **{f"paper: {m}": paper("Table 1", m, COLUMNS.get(name, "")) for m in PAPER_MODELS},
-             **{f"here: {m}": shown([s for s in scores if (s.benchmark, s.model) == (name, m)], style=True) for m in models}}
+             **{f"here: {m} (from {row_of(m)})": shown([s for s in scores if (s.benchmark, s.model) == (name, m)], True, paper("Table 1", row_of(m), COLUMNS.get(name, ""))) for m in models}}
             for name in [*own, *COLUMNS]]
 
-# %% ../nbs/10a_paper.ipynb #c2ca31aa
-FORMATS = {"direct": "", "scratchpad": "w/ Scratchpad", "next": "w/ NeXT", "concise": "w/ Concise Trace", "monologue": "w/ Monologue Reasoning"}
+# %% ../nbs/10a_paper.ipynb #31a84f9e
+FORMATS = {"few-shot": "Few-shot Prompting", "direct": "", "scratchpad": "w/ Scratchpad", "next": "w/ NeXT", "concise": "w/ Concise Trace", "monologue": "w/ Monologue Reasoning"}
+
+def _seeds(score: Score, scores: list[Score]) -> str:
+    "The lowest and the highest score of a variant's seeds, where it has several."
+    each = [100 * s.value for s in scores if s.model.startswith(f"{score.model}/seed") and s.benchmark == score.benchmark]
+    return f"{min(each):.1f} to {max(each):.1f}" if len(each) > 1 else ""
 
 def table2(run: Run) -> list[dict[str, Any]]:
-    "The paper's Table 2 (formats of execution reasoning) beside this run's ablations."
-    scores = [s for stage, s in read_all(run, Score, ["ablations"])]
+    "The paper's Table 2 (formats of execution reasoning) beside this run's ablations, at equal tokens and at equal samples."
+    scores = [s for _, s in read_all(run, Score, ["ablations"])]
     ours = {"here: " + b: b for b in dict.fromkeys(s.benchmark for s in scores)} or {"here": ""}
-    return [{"format": style, **{f"paper: {c}": paper("Table 2", name, c) for c in ("CRUXEval-I", "CRUXEval-O", "LCB-Exec")},
-             **{head: shown([s for s in scores if (s.style, s.benchmark) == (style, b)]) for head, b in ours.items()}}
-            for style, name in FORMATS.items()]
+    def cell(name: str, row: str, benchmark: str) -> str:
+        found = [s for s in scores if s.benchmark == benchmark and (s.model == name or name == "few-shot" and s.model.startswith("few-shot"))]
+        spread = ", seeds " + _seeds(found[0], scores) if len(found) == 1 and _seeds(found[0], scores) else ""
+        return shown(found, name == "few-shot", paper("Table 2", row, COLUMNS.get(benchmark, ""))) + spread
+    names = {name + ending: row for ending in ("", ", equal samples") for name, row in FORMATS.items() if not (ending and name in ("few-shot", "monologue"))}
+    return [{"format": name, **{f"paper: {c}": paper("Table 2", row, c) for c in ("CRUXEval-I", "CRUXEval-O", "LCB-Exec")},
+             **{head: cell(name, row, b) for head, b in ours.items()}} for name, row in names.items()]
+
+# %% ../nbs/10a_paper.ipynb #2f44d3f4
+def ablation_table(run: Run, points: Iterable[Point]) -> list[dict[str, Any]]:
+    "Every variant of the ablations on every benchmark, mean over its seeds, beside the reference; `points` are the 'variants' of a summary."
+    scores = [s for _, s in read_all(run, Score, ["ablations"])]
+    paired, sizes = {c.b: c for _, c in read_all(run, Comparison, ["ablations"])}, {(p.at.split(": ")[0], p.at.split(": ")[1]): p for p in points if p.figure == "variants"}
+    def learned(name: str, what: str) -> str:
+        found = sizes.get((name, what))
+        return "" if found is None else f"{100 * found.value:.0f}%" if what == "false" else f"{found.value:,.0f}"
+    return [{"varied": sizes[s.model, "tokens"].series, "variant": s.model, "tokens": learned(s.model, "tokens"), "samples": learned(s.model, "samples"), "false": learned(s.model, "false"),
+             "benchmark": s.benchmark, "score": shown([s]), "seeds": _seeds(s, scores), "answers found": f"{100 * s.parsed:.0f}%",
+             "from the reference": f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]" if (c := paired.get(s.id)) else "", "p": f"{c.p_value:.2g}" if c else ""}
+            for s in scores if (s.model, "tokens") in sizes]
 
 # %% ../nbs/10a_paper.ipynb #706442a2
 REFINED = {"Magicoder-DS": "Magicoder-DS-6.7B", "Magicoder-S-DS": "Magicoder-S-DS-6.7B", "DeepSeekCoder-Inst": "deepseek-coder-6.7b-instruct",
@@ -138,14 +177,14 @@ def _refined(run: Run, table: str) -> list[Score]:
     return [s for s in last if s.metric.startswith("oracle: ") and s.style in styles and s.sampling.startswith("greedy")
             and (table == "Table 4" or (s.model in learned) == (table == "Table 3b"))]
 
-# %% ../nbs/10a_paper.ipynb #9294211e
+# %% ../nbs/10a_paper.ipynb #37274865
 def refinement_table(run: Run, table: str) -> list[dict[str, Any]]:
     "The paper's 'Table 3a', 'Table 3b' or 'Table 4' beside this run: a row for each model, benchmarks as base (plus)."
     scores = _refined(run, table)
     ours = {s.model: s.model for s in scores if s.model not in REFINED.values()}
     at = lambda model, name: [s for s in scores if s.model == model and name == s.benchmark.removesuffix("+" if "(base)" in s.metric else "")]
     return [{"model": row, **{f"paper: {name} (+)": f"{paper(table, row, name)} ({paper(table, row, name + '+')})" if row in REFINED else "–" for name in ("HumanEval", "MBPP")},
-             **{f"here: {name}": shown(at(model, key), style=True) for key, name in COLUMNS.items() if name.startswith(("HumanEval", "MBPP"))}}
+             **{f"here: {name}": shown(at(model, key), True, paper(table, row, name)) for key, name in COLUMNS.items() if name.startswith(("HumanEval", "MBPP"))}}
             for row, model in (REFINED | ours).items()]
 
 def rounds_table(run: Run) -> list[dict[str, Any]]:
@@ -155,26 +194,23 @@ def rounds_table(run: Run) -> list[dict[str, Any]]:
     return [{"benchmark": arm[0].benchmark, "model": arm[0].model, "metric": arm[0].metric, "style": arm[0].style, "sampling": arm[0].sampling,
              **{f"round {r}": shown([s for s in arm if s.round == r]) for r in rounds}} for arm in arms]
 
-# %% ../nbs/10a_paper.ipynb #09a47584
+# %% ../nbs/10a_paper.ipynb #31d3e00f
 PREDICTION = {"cruxeval-i": "CRUXEval-I", "cruxeval-o": "CRUXEval-O", "lcb-exec": "LCB-Exec", "pyx-i": "", "pyx-o": ""}
-
-def _rows_of(table: str) -> list[str]:
-    return list(dict.fromkeys(row for of, row, _ in _paper() if of == table))
 
 def table5(run: Run) -> list[dict[str, Any]]:
     "The paper's Table 5 (direct prediction, no reasoning), then the models of this run that answered directly."
     scores = [s for _, s in read_all(run, Score, ["evaluation"]) if s.style == "direct" and s.round == 0]
     theirs = [{"model": f"paper: {m}", **{b: paper("Table 5", m, column) for b, column in PREDICTION.items()}} for m in _rows_of("Table 5")]
-    return theirs + [{"model": f"here: {m}", **{b: shown([s for s in scores if (s.model, s.benchmark) == (m, b)]) for b in PREDICTION}}
+    return theirs + [{"model": f"here: {m}", **{b: shown([s for s in scores if (s.model, s.benchmark) == (m, b)], printed=paper("Table 5", row_of(m), column)) for b, column in PREDICTION.items()}}
                      for m in dict.fromkeys(s.model for s in scores)]
 
-# %% ../nbs/10a_paper.ipynb #5ed47b80
+# %% ../nbs/10a_paper.ipynb #701187af
 def table6(run: Run) -> list[dict[str, Any]]:
     "The paper's Table 6 (larger models) as printed, and each model of this run on the same benchmarks."
     scores = [s for _, s in read_all(run, Score, ["evaluation"]) if s.round == 0]
     columns = list(dict.fromkeys(column for of, _, column in _paper() if of == "Table 6"))
     theirs = [{"model": f"paper: {m}", **{c: paper("Table 6", m, c) for c in columns}} for m in _rows_of("Table 6")]
-    at = lambda m, column: shown([s for s in scores if s.model == m and _column6(s) == column])
+    at = lambda m, column: shown([s for s in scores if s.model == m and _column6(s) == column], printed=paper("Table 6", "SemCoder-S 6.7B" if row_of(m).startswith("SemCoder-S") else "SemCoder 6.7B", column))
     return theirs + [{"model": f"here: {m}", **{c: at(m, c) for c in columns}} for m in dict.fromkeys(s.model for s in scores)]
 
 def _column6(score: Score) -> str:
@@ -182,19 +218,25 @@ def _column6(score: Score) -> str:
     name = COLUMNS.get(score.benchmark, "")
     return f"{name} {'direct' if score.style == 'direct' else 'CoT/monologue'}" if name.startswith("CRUXEval") else name
 
-# %% ../nbs/10a_paper.ipynb #3928403f
+# %% ../nbs/10a_paper.ipynb #04da6b6e
 def table7(run: Run) -> list[dict[str, Any]]:
-    "The paper's Table 7 (error types of generated programs) beside the errors of this run's executed calls."
+    "The paper's Table 7 (error types of generated programs) beside the errors of this run's executed calls, as counts and as shares of the errors listed."
     ours = Counter((e.error or e.status).split(":")[0] for _, e in read_all(run, Execution, ["synthesis"]) if e.status != "ok")
-    known = _rows_of("Table 7")
-    here = lambda name: ours[name] if run.has("synthesis") else "not run"
-    return [{"error": name, "paper: programs": paper("Table 7", name, "cases"), "here: calls": here(name)}
-            for name in [*known, *sorted(set(ours) - set(known))]]
+    theirs = {name: number(paper("Table 7", name, "cases")) or 0.0 for name in _rows_of("Table 7")}
+    share = lambda n, of: 100 * n / of if of else 0.0
+    printed = {name: f"{share(n, sum(theirs.values())):.1f}%" for name, n in theirs.items()}
+    def here(name: str) -> dict[str, Any]:
+        if not run.has("synthesis"): return {"here: calls": "not run", "here: share": "", "difference": ""}
+        mine = share(ours[name], ours.total())
+        return {"here: calls": ours[name], "here: share": f"{mine:.1f}%", "difference": f"{mine - number(printed[name]):+.1f}" if name in printed else ""}
+    return [{"error": name, "paper: programs": paper("Table 7", name, "cases"), "paper: share": printed.get(name, "–"), **here(name)}
+            for name in [*theirs, *sorted(set(ours) - set(theirs))]]
 
-# %% ../nbs/10a_paper.ipynb #a4f993a5
+# %% ../nbs/10a_paper.ipynb #51de3e65
 def table8(run: Run) -> list[dict[str, Any]]:
     "The paper's Table 8 (OSS-Instruct against PyX), then this run's data: its problems, the rest is not measured."
     columns = list(dict.fromkeys(column for of, _, column in _paper() if of == "Table 8"))
     theirs = [{"data": f"paper: {row}", **{c: paper("Table 8", row, c) for c in columns}} for row in _rows_of("Table 8")]
-    problems = str(run.manifest("synthesis")["rows"]["problem"]["rows"]) if run.has("synthesis") else "not run"
+    made = run.manifest("synthesis")["rows"]["problem"]["rows"] if run.has("synthesis") else None
+    problems = "not run" if made is None else f"{made} ({made - number(paper('Table 8', 'PYX', 'Problems')):+,.0f})"
     return theirs + [{"data": f"here: {run.name}", **{c: problems if c == "Problems" else "not run" for c in columns}}]

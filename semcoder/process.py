@@ -92,8 +92,8 @@ def process(bench: Benchmark, completions: list[Completion], verdicts: list[Verd
         rows.append(_weighed(bench, item, by_id[verdict.completion_id], verdict, seen[0], told))
     return rows
 
-# %% ../nbs/07f_process.ipynb #94c67e37
-BINS = ((1, 4), (5, 16), (17, 64), (65, 10**9))
+# %% ../nbs/07f_process.ipynb #cf537fca
+BINS = ((1, 2), (3, 4), (5, 16), (17, 64), (65, 10**9))
 
 def _ratio(parts: list[tuple[str, int, int]], seed: int) -> tuple[float, float, float]:
     "Share and 95% interval of the sums in (item, right, of); a bootstrap over items unless every item counts once or all have the same share."
