@@ -58,12 +58,14 @@ def variants(kinds: str, seeds: str, tokens: int, samples: int, errors: float = 
     usual = dict(style=REFERENCE, mixture=_both(REFERENCE), tokens=tokens)
     table = {REFERENCE: dict(usual, kind="format")}
     table |= {style: dict(usual, kind="format", style=style, mixture=_both(style)) for style in FORMATS if style != REFERENCE}
-    table |= {f"{style}, equal samples": dict(kind="samples", style=style, mixture=_both(style), samples=samples) for style in FORMATS if style != REFERENCE}
+    table |= {f"{style}, equal samples": dict(kind="samples", style=style, mixture=_both(style), samples=samples)
+              for style in FORMATS if style != REFERENCE}
     table |= {name: dict(usual, kind="direction", mixture=f"{name}/{REFERENCE}") for name in ("forward", "backward")}
     table |= {name: dict(usual, kind="filter", level=level, errors=errors) for name, level in (("unfiltered", "none"), ("answers checked", "answer"))}
     table |= {name: dict(usual, kind="size", tokens=tokens // part) for name, part in (("half", 2), ("quarter", 4))}
     table |= {name: dict(usual, kind="source", source=name) for name in ("real", "generated")}
-    trained = [Variant(name, seed=seed, **fields) for name, fields in table.items() if name == REFERENCE or fields["kind"] in wanted for seed in map(int, seeds.split(","))]
+    trained = [Variant(name, seed=seed, **fields) for name, fields in table.items() if name == REFERENCE or fields["kind"] in wanted
+               for seed in map(int, seeds.split(","))]
     shown = [Variant(f"few-shot {style}", "format", style, "", 0, shots=shots) for style in ("direct", REFERENCE) if "format" in wanted]
     return trained + shown
 
@@ -116,13 +118,15 @@ def _sample(corpus: Corpus, m: Monologue) -> Sample:
     "The sample that teaches what a monologue says, its answer included."
     problem, execution = corpus.of(m.execution_id)
     true = fields_of(m.direction, problem.code, problem.entry_point, execution.call, execution.value)
-    return Sample(m.direction, REFERENCE, TEMPLATE.prompt(m.direction, REFERENCE, **true), TEMPLATE.response(m.direction, REFERENCE, reasoning=m.text, **(true | {"answer": m.answer})), m.id)
+    return Sample(m.direction, REFERENCE, TEMPLATE.prompt(m.direction, REFERENCE, **true),
+                  TEMPLATE.response(m.direction, REFERENCE, reasoning=m.text, **(true | {"answer": m.answer})), m.id)
 
 def for_variant(corpus: Corpus, variant: Variant) -> Corpus:
     "The part of a corpus that a variant may learn from, with the errors that it is to meet."
     rng, generated = random.Random(variant.seed), {p.id for p in corpus.problems.values() if p.level}
     if variant.source: corpus = narrowed(corpus, lambda key: (corpus.executions[key].problem_id in generated) == (variant.source == "generated"))
-    if variant.samples: corpus = narrowed(corpus, set(rng.sample(sorted(corpus.executions), min(variant.samples // 2, len(corpus.executions)))).__contains__)
+    if variant.samples:
+        corpus = narrowed(corpus, set(rng.sample(sorted(corpus.executions), min(variant.samples // 2, len(corpus.executions)))).__contains__)
     return with_errors(corpus, variant.errors, variant.level, rng) if variant.errors else corpus
 
 def learned(corpus: Corpus, variant: Variant) -> list[Sample]:
@@ -213,7 +217,8 @@ def against(scores: Sequence[Score], verdicts: Sequence[Verdict], seed: int = 0)
 # %% ../nbs/10_ablations.ipynb #1d8248b2
 def power_plan(questions: dict[str, int], disagree: Sequence[float] = (0.1, 0.2, 0.3)) -> list[dict[str, Any]]:
     "For each benchmark and its number of items, the smallest differences in points that would probably show, by the share of items on which two models disagree."
-    return [{"benchmark": name, "n": n, **{f"{d:.0%} disagree": f"{100 * smallest_difference(n, d):.0f} points" for d in disagree}} for name, n in questions.items()]
+    return [{"benchmark": name, "n": n, **{f"{d:.0%} disagree": f"{100 * smallest_difference(n, d):.0f} points" for d in disagree}}
+            for name, n in questions.items()]
 
 # %% ../nbs/10_ablations.ipynb #3699f25f
 def told(comparison: Comparison, scores: dict[str, Score]) -> str:

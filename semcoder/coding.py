@@ -100,9 +100,11 @@ def one_by_one(function, inputs: list, seconds: float) -> tuple:
 
 # %% ../nbs/07c_coding.ipynb #45785bea
 _OPAQUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|<\w+>""")
-_NAMES = {"set", "frozenset", "float", "complex", "range", "bytearray", "object", "Counter", "OrderedDict", "defaultdict", "deque", "Decimal", "Fraction"}
+_NAMES = {"set", "frozenset", "float", "complex", "range", "bytearray", "object", "Counter", "OrderedDict", "defaultdict",
+          "deque", "Decimal", "Fraction"}
 _FACTORIES = {"int", "str", "list", "dict", "tuple", "bool"}
-_KINDS = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Load, ast.Call, ast.Name, ast.keyword)
+_KINDS = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Load,
+          ast.Call, ast.Name, ast.keyword)
 IMPORTS = "\nfrom collections import Counter, OrderedDict, defaultdict, deque\nfrom decimal import Decimal\nfrom fractions import Fraction\n"
 
 def _is_plain(value: ast.AST) -> bool:
@@ -253,7 +255,8 @@ class HumanEval(Coding):
 
     def referee(self, item: Task, given: list[str], values: list[list[str]]) -> Job:
         "The child that decides about the values of each phase: None, or the number of the first that is wrong."
-        return Job(f"{self.reference(item)}{item.test}\n" + IMPORTS + source_of(replayed), [f"replayed(check, [{', '.join(texts)}])" for texts in values])
+        return Job(f"{self.reference(item)}{item.test}\n" + IMPORTS + source_of(replayed),
+                   [f"replayed(check, [{', '.join(texts)}])" for texts in values])
 
 # %% ../nbs/07c_coding.ipynb #85df20e5
 @dataclass(frozen=True)
@@ -349,7 +352,8 @@ class EvalPlus(Coding):
         "A program that compares the `values` of each phase with the reference solution's."
         oracle = ORACLES.get(item.entry_point, agrees)
         helpers = source_of(*dict.fromkeys([in_brief, close, agrees, is_floats, compared, oracle]))
-        calls = [f"compared({item.entry_point}, {inputs}, [{', '.join(texts)}], {item.tolerance}, {oracle.__name__})" for inputs, texts in zip(given, values)]
+        calls = [f"compared({item.entry_point}, {inputs}, [{', '.join(texts)}], {item.tolerance}, {oracle.__name__})"
+                 for inputs, texts in zip(given, values)]
         return Job(self.reference(item) + IMPORTS + helpers, calls)
 
 class HumanEvalPlus(EvalPlus):
@@ -468,7 +472,8 @@ def load_mbpp(name: str, path: Path | None) -> MBPP:
 SHAPES = {
     "t": (2, 116, 132, 143, 222, 261, 273, 394, 399, 421, 424, 429, 470, 560, 579, 596, 616, 630, 726, 740, 744, 809),
     "lt": (63, 64, 70, 94, 120, 237, 272, 299, 400, 409, 417, 438, 473, 614, 780), "tt": (259, 278, 401, 445), "T": (580, 615, 791),
-    "t -": (250, 307, 405, 446, 617, 720, 763, 808), "lt -": (75, 413, 444, 753), "- t": (106, 750), "dt -": (722,), "ls": (115,), "f c": (124,), "c": (252,)}
+    "t -": (250, 307, 405, 446, 617, 720, 763, 808), "lt -": (75, 413, 444, 753), "- t": (106, 750), "dt -": (722,), "ls": (115,),
+    "f c": (124,), "c": (252,)}
 SHAPE = {number: shape.split() for shape, numbers in SHAPES.items() for number in numbers}
 
 def _deep(value): return tuple(map(_deep, value)) if isinstance(value, list) else value

@@ -212,7 +212,8 @@ def _paths(name: str, path: Path | None, names: tuple[str, ...]) -> list[Path]:
     if path and path.is_file(): return [path]
     if path and all((path / file).is_file() for file in names): return [path / file for file in names]
     tables = sorted(path.rglob("test*.parquet")) if path else []
-    if not tables: raise DataError(f"{name}: no {', '.join(names)} at path={str(path or '')!r}: run '{command}' and give path=FOLDER, or give path=hub")
+    if not tables:
+        raise DataError(f"{name}: no {', '.join(names)} at path={str(path or '')!r}: run '{command}' and give path=FOLDER, or give path=hub")
     return tables
 
 def _rows(path: Path) -> Iterator[dict]:
@@ -220,14 +221,16 @@ def _rows(path: Path) -> Iterator[dict]:
     if path.suffix == ".parquet":
         for batch in pq.ParquetFile(path).iter_batches(64): yield from batch.to_pylist()
     else:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file: yield from (json.loads(line) for line in file if line.strip())
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+            yield from (json.loads(line) for line in file if line.strip())
 
 # %% ../nbs/07d_contests.ipynb #8e9f947d
 def _question(row: dict) -> Question:
     "`KeyError`, `ValueError`, `TypeError` or `AttributeError` for a row that is none."
     level = ("easy", "medium", "hard").index(row["difficulty"]) + 1
     entry_point = json.loads(row["metadata"] or "{}").get("func_name") or ""
-    return Question(str(row["question_id"]), row["question_content"], row["starter_code"] or "", entry_point, row["public_test_cases"], row["private_test_cases"],
+    return Question(str(row["question_id"]), row["question_content"], row["starter_code"] or "", entry_point, row["public_test_cases"],
+                    row["private_test_cases"],
                     str(row["contest_date"])[:10], level)
 
 def load_lcb(name: str, path: Path | None, release: str = "release_v1") -> Contests:

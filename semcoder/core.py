@@ -507,7 +507,8 @@ def _dump(value: Any) -> str:
 
 def _load(path: Path) -> Any:
     try: return json.loads(path.read_text())
-    except (OSError, ValueError) as error: raise StoreError(f"{path} cannot be read ({error}): restore it, or remove its folder to make the stage anew") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): restore it, or remove its folder to make the stage anew") from None
 
 def _write_batch(folder: Path, records: list[Record], about: dict) -> None:
     "Write a batch's rows, a file a type, so that the folder appears whole or not at all."
@@ -730,5 +731,6 @@ def load_recipe(name: str | Path) -> dict[str, dict[str, Any]]:
     for section, params in recipe.items():
         if not isinstance(params, dict): raise RecipeError(f"{path}: section {section!r} should hold parameters, not {params!r:.60}")
         for key, value in params.items():
-            if not isinstance(value, str | int | float | bool): raise RecipeError(f"{path}: {section}.{key} should be a plain value, not {value!r:.60}")
+            if not isinstance(value, str | int | float | bool):
+                raise RecipeError(f"{path}: {section}.{key} should be a plain value, not {value!r:.60}")
     return recipe

@@ -71,7 +71,8 @@ def load_shape(model: str) -> tuple[PreTrainedConfig, str]:
 def blank_model(config: PreTrainedConfig, method: str = "full", lora_rank: int = 32, precision: str = "mixed", checkpointing: bool = False) -> PreTrainedModel:
     "A model without content, on the meta device, as `07_training` would have it: in mixed precision, what LoRA leaves alone is bfloat16."
     half = precision == "bfloat16" or precision == "mixed" and method == "lora"
-    with torch.device("meta"): model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.bfloat16 if half else torch.float32).train()
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(copy.deepcopy(config), dtype=torch.bfloat16 if half else torch.float32).train()
     separate(model)
     if checkpointing: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if method == "full": return model
@@ -203,7 +204,8 @@ def load_launch(name: str) -> Launch:
     "What the accelerate configuration `name` says, a path or a file of nbs/accelerate; one device for an empty name. `RecipeError` when there is none."
     if not name: return Launch()
     path = Path(name) if Path(name).suffix else project_dir() / "nbs" / "accelerate" / f"{name}.yaml"
-    if not path.is_file(): raise RecipeError(f"no accelerate configuration {name!r} in {path.parent}: name one of its files, or leave launch empty for one device")
+    if not path.is_file():
+        raise RecipeError(f"no accelerate configuration {name!r} in {path.parent}: name one of its files, or leave launch empty for one device")
     given = yaml.safe_load(path.read_text())
     zero, fsdp = given.get("deepspeed_config", {}), given.get("fsdp_config", {})
     return Launch(given.get("num_processes", 1), bool(fsdp) or zero.get("zero_stage") == 3,
@@ -343,7 +345,8 @@ def _parents(like: Run) -> dict[str, str]:
     "What a sample may be made of -> the problem behind it."
     of = {e.id: e.problem_id for e in like.read("synthesis", Execution)}
     rows = [*like.read("monologue", Monologue), *like.read("synthesis", Trace)]
-    return {p.id: p.id for p in like.read("synthesis", Problem)} | {row.id: of[row.execution_id] for row in rows} | {b.id: b.problem_id for b in like.read("debugging", Bug)}
+    return {p.id: p.id for p in like.read("synthesis", Problem)} | {row.id: of[row.execution_id] for row in rows} | {b.id: b.problem_id
+        for b in like.read("debugging", Bug)}
 
 def outlook(params: Params, like: Run) -> Outlook:
     "Problems to be expected: those asked for, less what was lost in the finished run."
@@ -364,7 +367,8 @@ def _yields(params: Params, expected: Outlook) -> dict[str, float]:
     like, told, bugs = expected.like, params["05_monologue"], params["06_debugging"]
     of = {e.id: e.problem_id for e in like.read("synthesis", Execution)}
     made = {m.execution_id for m in like.read("monologue", Monologue)}
-    worth = tellable(like.read("synthesis", Problem), like.read("synthesis", Execution), like.rows("synthesis", Trace), told["per_problem"], told["max_steps"])
+    worth = tellable(like.read("synthesis", Problem), like.read("synthesis", Execution), like.rows("synthesis", Trace),
+                     told["per_problem"], told["max_steps"])
     calls, before = params["04_synthesis"]["calls"], like.manifest("synthesis")["params"]["calls"]
     more = max(1, min(told["per_problem"], calls) / before) * len(worth) / len(made)
     runs = more * sum(expected.stands.get(of[id], 0) for id in made)
@@ -419,10 +423,12 @@ def training_work(stage: str, what: str, section: dict[str, Any], found: list[tu
         cut = min(1, section["limit"] / number) if stage.startswith("07") and section["limit"] and number else 1
         seen = min(most or float("inf"), section["epochs"] * whole * cut)
         tokens, samples = tokens + seen, samples + (number * seen / whole if whole else 0)
-    if not tokens: raise RecipeError(f"{stage}: nothing to train on is expected, of no sample with at most max_length={section['max_length']} tokens: raise it, or programs in 04_synthesis")
+    if not tokens:
+        raise RecipeError(f"{stage}: nothing to train on is expected, of no sample with at most max_length={section['max_length']} tokens: raise it, or programs in 04_synthesis")
     mean_of = lambda part: sum(lot.samples * getattr(lot, part) for lot in flat) / sum(lot.samples for lot in flat)
     setup = setup_of(section, mean_of("prompt"), mean_of("response"), launch)
-    return Work(stage, what, section["base"], "", samples, tokens, 0, tokens * flops_per_token(setup), training_memory(setup, launch), launch.devices, setup)
+    return Work(stage, what, section["base"], "", samples, tokens, 0, tokens * flops_per_token(setup),
+                training_memory(setup, launch), launch.devices, setup)
 
 def generation_work(stage: str, what: str, model: str, engine: str, calls: float, prompt: float, new: int, batch: int) -> Work:
     "So many prompts of this mean length, each answered with at most `new` tokens."
@@ -432,7 +438,8 @@ def generation_work(stage: str, what: str, model: str, engine: str, calls: float
     heads, width = config.num_attention_heads, _heads(config)[1]
     each = 2 * count(blank_model(config))[0] + 4 * config.num_hidden_layers * heads * width * (prompt + new) / 2
     parallel = int(re.search(r"tensor_parallel_size=(\d+)|$", engine)[1] or 1)
-    return Work(*shape, calls * (prompt + new) * each, generation_memory(model, max(1, min(batch, round(calls))), round(prompt), new, engine), parallel)
+    return Work(*shape, calls * (prompt + new) * each,
+                generation_memory(model, max(1, min(batch, round(calls))), round(prompt), new, engine), parallel)
 
 # %% ../nbs/11a_cost.ipynb #a5b46db8
 _TURNS, _INPUTS, _INPUT_TOKENS = 3, 2, 80
@@ -443,7 +450,8 @@ def teacher_works(params: Params, expected: Outlook) -> Iterator[Work]:
     program = mean(len(p.code) for p in expected.like.read("synthesis", Problem)) / characters
     if synthesis["teacher"]:
         wording = mean(map(len, (TEACHER.problem, TEACHER.solution, TEACHER.repair))) / characters
-        yield generation_work("04_synthesis", "writes programs", synthesis["teacher"], synthesis["engine"], synthesis["taught"] * (synthesis["retries"] + 2),
+        yield generation_work("04_synthesis", "writes programs", synthesis["teacher"], synthesis["engine"],
+                              synthesis["taught"] * (synthesis["retries"] + 2),
                               wording + program, Sampling().max_tokens, 16)
     if synthesis["inputs_from"]:
         yield generation_work("04_synthesis", "writes inputs", synthesis["inputs_from"], synthesis["engine"], expected.problems * _TURNS * _INPUTS,
@@ -451,14 +459,16 @@ def teacher_works(params: Params, expected: Outlook) -> Iterator[Work]:
     shots = sum(len(prompt) + len(answer) for prompt, answer in repair_examples()) / characters
     asked = min(bugs["limit"] or expected.train, expected.train)
     if bugs["model"]:
-        yield generation_work("06_debugging", "writes programs", bugs["model"], bugs["engine"], asked * bugs["samples"], shots / 2 + program, bugs["max_tokens"], 32)
+        yield generation_work("06_debugging", "writes programs", bugs["model"], bugs["engine"], asked * bugs["samples"], shots / 2 + program,
+                              bugs["max_tokens"], 32)
     if bugs["explainer"]:
         cases = asked * (bugs["per_problem"] + bugs["samples"] * bool(bugs["model"]))
         yield generation_work("06_debugging", "explains bugs", bugs["explainer"], bugs["engine"], cases, shots + 3 * program, bugs["max_tokens"], 32)
 
 # %% ../nbs/11a_cost.ipynb #bc2eeaaa
 CODE = ("humaneval", "mbpp", "lcb-lite")
-BENCHMARK_ITEMS = {"humaneval": 164, "humaneval+": 164, "mbpp": 378, "mbpp+": 378, "cruxeval-o": 800, "cruxeval-i": 800, "lcb-lite": 400, "lcb-exec": 479}
+BENCHMARK_ITEMS = {"humaneval": 164, "humaneval+": 164, "mbpp": 378, "mbpp+": 378, "cruxeval-o": 800, "cruxeval-i": 800,
+                   "lcb-lite": 400, "lcb-exec": 479}
 
 def _items(name: str, section: dict[str, Any], tests: float) -> float:
     "How many items of a benchmark are asked; none of one whose data are not named."
@@ -488,10 +498,13 @@ def evaluation_works(params: Params, expected: Outlook) -> Iterator[Work]:
             asked = _items(name, section, tests) * (1 if code else len(section[f"{who}_style"].split(","))) * _draws(name, section["decoding"])
             calls, read = calls + asked, read + asked * _prompt_tokens(expected.asked, name)
             written += asked * section["code_tokens" if code else "max_tokens"]
-        if calls: yield generation_work("08_evaluation", f"asks {who}", bases[who], section["engine"], calls, read / calls, round(written / calls), section["batch"])
+        if calls:
+            yield generation_work("08_evaluation", f"asks {who}", bases[who], section["engine"], calls, read / calls,
+                                  round(written / calls), section["batch"])
     programs = sum(min(repairs["limit"] or float("inf"), _items(name.strip(), section, tests)) for name in repairs["benchmark_name"].split(","))
     arms, length = repairs["arms"].split(","), mean(c.prompt_tokens for c in expected.like.read("refinement", Completion))
-    jobs = {"repairs": (len(arms), repairs["max_tokens"]), "simulates": (repairs["checks"] * sum("simulation" in arm for arm in arms), repairs["check_tokens"])}
+    jobs = {"repairs": (len(arms), repairs["max_tokens"]), "simulates": (repairs["checks"] * sum("simulation" in arm for arm in arms),
+        repairs["check_tokens"])}
     for does, (times, tokens) in jobs.items():
         asked = programs * repairs["rounds"] * times
         if asked: yield generation_work("09_refinement", does, bases[repairs["model"]], repairs["engine"], asked, length, tokens, repairs["batch"])
@@ -509,13 +522,15 @@ def ablation_works(params: Params, expected: Outlook, launch: Launch) -> Iterato
     asked = {name: n * (wide if name.startswith("cruxeval") else len(chosen)) for name, n in some.items()}
     read = sum(n * _prompt_tokens(expected.asked, name) for name, n in asked.items())
     total = sum(asked.values())
-    yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total, section["answer_tokens"], section["batch"])
+    yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total,
+                          section["answer_tokens"], section["batch"])
 
 def works(params: Params, expected: Outlook, launch: Launch | None = None) -> list[Work]:
     "All that a recipe has models do, in the order of its stages. `launch` is how training is spread, by default as the recipe says."
     train, vary = params["07_training"], params["10_ablations"]
     spread = lambda section: launch or load_launch(section.get("launch", ""))
-    tuned = training_work("07_training", "trains", train, [(lots(params, expected, train["mixture"], train["max_length"]), train["max_tokens"])], spread(train))
+    tuned = training_work("07_training", "trains", train,
+                          [(lots(params, expected, train["mixture"], train["max_length"]), train["max_tokens"])], spread(train))
     return [*teacher_works(params, expected), tuned, *evaluation_works(params, expected), *ablation_works(params, expected, spread(vary))]
 
 # %% ../nbs/11a_cost.ipynb #f93b95d7
@@ -576,7 +591,8 @@ def _memory_row(work: Work, device: Device) -> dict[str, Any]:
     parts = {part: f"{getattr(work.memory, part) / 2**30:.2f}" for part in ("weights", "gradients", "optimizer", "activations", "cache", "total")}
     return {"stage": work.stage, "what": work.what, "devices": work.devices, **parts, "fits": _fits(work, device)}
 
-def estimate(params: Params, like: Run, device: str = "", devices: int = 0, prices: tuple[float, float] | None = None, shares: Shares = Shares()) -> Cost:
+def estimate(params: Params, like: Run, device: str = "", devices: int = 0, prices: tuple[float, float] | None = None,
+             shares: Shares = Shares()) -> Cost:
     """What the stages with these parameters take. `prices`: of a million tokens that a teacher reads, and writes.
 
     `devices` spreads training over so many (FSDP), by default as the recipe's `launch` says.
@@ -585,20 +601,23 @@ def estimate(params: Params, like: Run, device: str = "", devices: int = 0, pric
     expected, launch = outlook(params, like), Launch(devices, devices > 1) if devices else None
     found = works(params, expected, launch)
     chosen = find_device(device) if device else choose_device(found, shares)
-    notes = [*_models(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_bill(found, prices), *_uncounted(params["08_evaluation"])]
+    notes = [*_models(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_bill(found, prices),
+             *_uncounted(params["08_evaluation"])]
     return Cost(_work_rows(found, chosen, shares), [_memory_row(w, chosen) for w in found if w.memory], notes)
 
 def _work_rows(found: list[Work], device: Device, shares: Shares) -> list[dict[str, Any]]:
     total = Work("all", "", "", "", *(sum(getattr(w, part) for w in found) for part in ("calls", "read", "written", "flops")))
     hours = [shares.hours(w, device) for w in found]
-    return [{"stage": w.stage, "what": w.what, "model": Path(w.model).name, "calls": f"{w.calls:,.0f}", "read": _large(w.read), "written": _large(w.written),
+    return [{"stage": w.stage, "what": w.what, "model": Path(w.model).name, "calls": f"{w.calls:,.0f}", "read": _large(w.read),
+             "written": _large(w.written),
              "FLOP": _large(w.flops), "hours": f"{time:,.2f}"} for w, time in zip((*found, total), (*hours, sum(hours)))]
 
 def _models(found: list[Work]) -> list[str]:
     shapes = {w.model: load_shape(w.model) for w in found if w.memory}
     lines = [f"{model}: {count(blank_model(config))[0]:,} parameters, shape {source}" for model, (config, source) in shapes.items()]
     adapted = {(w.model, w.setup.lora_rank) for w in found if w.setup and w.setup.method == "lora"}
-    return lines + [f"{model}: LoRA of rank {rank} trains {count(blank_model(shapes[model][0], 'lora', rank))[1]:,} parameters" for model, rank in sorted(adapted)]
+    return lines + [f"{model}: LoRA of rank {rank} trains {count(blank_model(shapes[model][0], 'lora', rank))[1]:,} parameters"
+                    for model, rank in sorted(adapted)]
 
 def _grounds(expected: Outlook, device: Device, shares: Shares) -> list[str]:
     return [f"about {expected.problems:,.0f} programs, {expected.train:,.0f} of them for training; yields and lengths as in run {expected.like.name!r}, "
@@ -607,7 +626,8 @@ def _grounds(expected: Outlook, device: Device, shares: Shares) -> list[str]:
             f"and {shares.generation:.0%} in generation"]
 
 def _misfits(found: list[Work], device: Device) -> list[str]:
-    return [f"{w.stage} ({w.what}) does not fit on {device.name}: try {remedy(w, device) or 'a larger device or a smaller model'}" for w in found if device.room(_need(w)) < 0]
+    return [f"{w.stage} ({w.what}) does not fit on {device.name}: try {remedy(w, device) or 'a larger device or a smaller model'}" for w in found
+            if device.room(_need(w)) < 0]
 
 def _uncounted(section: dict[str, Any]) -> list[str]:
     others = [name for name in map(str.strip, section["models"].split(",")) if name not in ("base", "tuned")]

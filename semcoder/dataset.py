@@ -220,7 +220,8 @@ def card(run: Run, census: Census, overlaps: list[Overlap], dropped: int, files:
         "Executable programs, monologues about their execution, and bugs with their repair. Rates come with their 95% interval.",
         "## Sizes", _table("configuration|split|rows", ((*key, n) for key, n in census.sizes.items())),
         "## Sources and licences", _table("source|licence|problems", ((*key, n) for key, n in sorted(census.sources.items()))),
-        "## Accepted and not", _table("what|verdict|rows|share", ((*key, n, _share(n, texts[key[0]])) for key, n in sorted(census.verdicts.items()))), told,
+        "## Accepted and not", _table("what|verdict|rows|share", ((*key, n, _share(n, texts[key[0]]))
+            for key, n in sorted(census.verdicts.items()))), told,
         "## How calls ended", _table("ending|calls|share", ((name, n, _share(n, calls)) for name, n in census.calls.most_common())), _reached(run),
         "## Refused", _table("stage|reason|candidates", _refused(run)), *_attempted(run),
         "## Contamination", _table("benchmark|reason|problems|share", found) if found else "Not compared with any benchmark.",
@@ -338,7 +339,8 @@ def _claimed(response: str) -> tuple[str, str]:
 
 def _pyx_records(row: dict[str, Any], where: str) -> list[Record]:
     filled = [field for field in _NEW if row[field]]
-    if len(filled) != 1: raise DataError(f"{where}: exactly one of the fields {', '.join(_NEW)} should be filled, not {len(filled)}: mend or remove the line")
+    if len(filled) != 1:
+        raise DataError(f"{where}: exactly one of the fields {', '.join(_NEW)} should be filled, not {len(filled)}: mend or remove the line")
     [field] = filled
     if field == "nl": return list(_drafted(row["nl"], _fenced(row["response"]), where, "PyX"))
     lines = _marked(row[field], "PYTHON", where, field).split("\n")
@@ -348,7 +350,8 @@ def _pyx_records(row: dict[str, Any], where: str) -> list[Record]:
     execution = Execution(problem.id, call, "unrun", value or None, None)
     direction, text = ("forward" if field == "fwd_mnl" else "backward"), row["response"].partition("[/MONOLOGUE]")[0]
     answer = value if direction == "forward" else call
-    return [seed, problem, execution, Monologue(direction, text.removeprefix("[MONOLOGUE]").strip("\n"), answer, execution.id, accepted=False, reason="not verified", author="released")]
+    return [seed, problem, execution, Monologue(direction, text.removeprefix("[MONOLOGUE]").strip("\n"), answer, execution.id, accepted=False,
+                                                reason="not verified", author="released")]
 
 def read_pyx(path: str | Path) -> Iterator[list[Record]]:
     "The records of each line of the released PyX, in flat memory. `DataError` names the line and the field of another shape."

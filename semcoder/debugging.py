@@ -100,7 +100,8 @@ class _Trial:
 
 def _run_known(box: Sandbox, candidates: list[Candidate], runs: dict[str, list[Execution]]) -> list[_Trial]:
     "Run all candidates on the known calls, the first of them alone: a program that hangs then costs one time limit."
-    trials = [_Trial(c, runs[c.problem.id], first, "crash") for c, first in zip(candidates, box.map(Job(c.code, [runs[c.problem.id][0].call]) for c in candidates))]
+    trials = [_Trial(c, runs[c.problem.id], first, "crash") for c, first in zip(candidates,
+        box.map(Job(c.code, [runs[c.problem.id][0].call]) for c in candidates))]
     alive = [t for t in trials if _observed(t.outcomes[0]) is not None]
     for trial, more in zip(alive, box.map(Job(t.candidate.code, [run.call for run in t.runs[1:]]) for t in alive)):
         trial.outcomes = trial.outcomes + more
@@ -195,7 +196,8 @@ def _differences(buggy: Trace, right: Trace) -> tuple[list[_Difference], bool]:
     found, before = [], buggy.steps[0]
     for at, (a, b) in enumerate(zip_longest(buggy.steps, right.steps)):
         if a is None or b is None or a.line != b.line: return [*found, _Difference(at, before.function, before.line, "", _going(a, b, before))], True
-        names = sorted(n for n in {*a.changed, *b.changed, *a.removed, *b.removed} if a.changed.get(n) != b.changed.get(n) or (n in a.removed) != (n in b.removed))
+        names = sorted(n for n in {*a.changed, *b.changed, *a.removed, *b.removed}
+                       if a.changed.get(n) != b.changed.get(n) or (n in a.removed) != (n in b.removed))
         if a.event != b.event: names = [""]
         found += [_Difference(at, a.function, a.line, n, f"L{a.line} {_did(a, n)}; it should {_should(b, n)}.") for n in names]
         if a.event != b.event: return found, True
@@ -236,7 +238,8 @@ def _ends(case: Case) -> list[str]:
     "How the names that the failing run's last line reads differ in the end."
     wrong, right = _final(case.buggy) if case.buggy.error is None else {}, _final(case.right)
     names = _reads(case.candidate.code).get(case.buggy.steps[-1].line, set())
-    return [f"In the end {n} is {wrong[n]}; it should be {right[n]}." for n in sorted(names) if n in wrong and n in right and not same(wrong[n], right[n])]
+    return [f"In the end {n} is {wrong[n]}; it should be {right[n]}." for n in sorted(names)
+            if n in wrong and n in right and not same(wrong[n], right[n])]
 
 # %% ../nbs/06_debugging.ipynb #9d45d3b2
 def _hence(text: str) -> str: return "Hence " + text.replace("After", "after", 1)
@@ -253,8 +256,10 @@ def _cause_of_mutant(case: Case) -> list[str]:
 _CAUSES = {
     "comparison": "the comparison is wrong", "arithmetic": "the wrong operation is used", "logic": "the conditions are joined the wrong way",
     "negation": "the condition is the wrong way round", "sign": "the sign is lost", "constant": "the constant is off by one",
-    "string": "the string is wrong", "boolean": "the boolean is the wrong one", "index": "the index is off by one", "slice": "the slice has wrong bounds",
-    "range": "the loop has wrong bounds", "default": "the default is wrong", "order": "two operands are swapped", "argument": "an argument is missing",
+    "string": "the string is wrong", "boolean": "the boolean is the wrong one", "index": "the index is off by one",
+    "slice": "the slice has wrong bounds",
+    "range": "the loop has wrong bounds", "default": "the default is wrong", "order": "two operands are swapped",
+    "argument": "an argument is missing",
     "function": "the wrong function is called", "return": "the returned value is lost or turned round", "jump": "the jump is the wrong one",
     "branch": "a branch is missing or swapped", "update": "the value is replaced and not updated", "dropped": "something is missing",
     "variable": "the wrong variable is used"}
@@ -272,7 +277,8 @@ def _course(case: Case) -> list[str]:
     wrong, right, found = _courses(case.buggy), _courses(case.right), []
     for name in [n for n in wrong if n in right]:
         place = next((i for i, (a, b) in enumerate(zip(wrong[name], right[name])) if not same(a[0], b[0])), None)
-        if place == 0: found.append((name, f"L{wrong[name][0][1]} starts {name} at {wrong[name][0][0]}; the correct program starts it at {right[name][0][0]}."))
+        if place == 0:
+            found.append((name, f"L{wrong[name][0][1]} starts {name} at {wrong[name][0][0]}; the correct program starts it at {right[name][0][0]}."))
         elif place: found.append((name, f"L{wrong[name][place][1]} takes {name} from {wrong[name][place - 1][0]} to {wrong[name][place][0]}; "
                                         f"the correct program takes it from {right[name][place - 1][0]} to {right[name][place][0]}."))
     return [text for _, text in found[:1]]
@@ -361,7 +367,8 @@ def _check_course(found: re.Match, case: Case) -> str:
 def _check_cause(found: re.Match, case: Case, patch: str) -> str:
     "`In L4 the comparison is wrong.`: the line is one that the patch changes, and the reason that of the kind of edit, where it is known."
     lines, new = case.candidate.code.splitlines(), patch.splitlines()
-    edited = {n + 1 for tag, i, j, *_ in difflib.SequenceMatcher(None, lines, new, False).get_opcodes() if tag != "equal" for n in range(i, max(j, i + 1))}
+    edited = {n + 1 for tag, i, j, *_ in difflib.SequenceMatcher(None, lines, new, False).get_opcodes() if tag != "equal"
+              for n in range(i, max(j, i + 1))}
     if int(found[1]) not in edited: return f"the patch does not touch L{found[1]}"
     known = _CAUSES.get(case.candidate.kind)
     return f"the edit was another: {known}" if known and found[2] in _CAUSES.values() and found[2] != known else ""
@@ -481,7 +488,8 @@ def examples(seed: int = 0) -> list[tuple[str, str]]:
         candidate = Candidate(problem, code.replace(right, wrong), kind, code[: code.index(right)].count("\n") + 1)
         buggy, correct = trace_here(candidate.code, call), trace_here(code, call)
         case = Case(candidate, Execution("", call, "ok", value, None), buggy.result, buggy, correct)
-        pairs.append((TEMPLATE.prompt("refine", **_asking(case)), TEMPLATE.response("refine", **_asking(case), reasoning=rationale(case, code, seed), patch=code)))
+        pairs.append((TEMPLATE.prompt("refine", **_asking(case)), TEMPLATE.response("refine", **_asking(case),
+            reasoning=rationale(case, code, seed), patch=code)))
     return pairs
 
 def explained(engine: Engine, cases: list[Case], sampling: Sampling = Sampling(max_tokens=400)) -> list[Explanation]:

@@ -104,7 +104,9 @@ def worked(task: str) -> tuple[tuple[str, str], ...]:
     for description, code, right, wrong, call in _WORKED:
         seen, buggy = (trace(text, call) for text in (code, code.replace(right, wrong)))
         if task == "forward": style, fields = "monologue", dict(code=code, call=call)
-        else: style, fields = "direct", dict(description=description, code=code.replace(right, wrong), failure=objection([(call, seen.result)], [buggy.result]))
+        else:
+            style, fields = "direct", dict(description=description, code=code.replace(right, wrong),
+                                           failure=objection([(call, seen.result)], [buggy.result]))
         ending = dict(answer=seen.result, reasoning=narrate(code, call, seen).text) if task == "forward" else dict(patch=code)
         pairs.append((TEMPLATE.prompt(task, style, **fields), TEMPLATE.response(task, style, **fields, **ending)))
     return tuple(pairs)
@@ -127,7 +129,8 @@ def read_fixes(texts: list[str], question: Question, seen: Trace, prompt: str, s
     "The repairs in what a model wrote, each run in the sandbox on the call; those that pass first, and of these those that change the fewest lines."
     patches = [parse("refine", style, text, prompt) for text in texts]
     runs = [run for [run] in trace_all(Job(patch or "", [question.call]) for patch in patches)]
-    fixes = [Fix(_explained(text, question, seen), patch, run, patch is not None and run.result is not None and same(run.result, canonical(question.expected)))
+    fixes = [Fix(_explained(text, question, seen), patch, run, patch is not None and run.result is not None and same(run.result,
+        canonical(question.expected)))
              for text, patch, run in zip(texts, patches, runs)]
     return sorted(fixes, key=lambda fix: (not fix.passed, fix.patch is None, _changed(question.code, fix.patch) if fix.passed else 0))
 
@@ -238,7 +241,8 @@ def build(model: str | Path = "smollm2-135m-instruct", engine: str = "transforme
             with gradio.Column(scale=2, min_width=320): asked = _inputs(gradio)
             with gradio.Column(scale=3, min_width=320): shown = _outputs(gradio)
         button = asked.pop()
-        gradio.on([button.click, asked[1].submit, asked[2].submit], guide.answer, asked, shown, api_visibility="private", show_progress="hidden", trigger_mode="once")
+        gradio.on([button.click, asked[1].submit, asked[2].submit], guide.answer, asked, shown, api_visibility="private",
+                  show_progress="hidden", trigger_mode="once")
     return page.queue(max_size=16, default_concurrency_limit=1)
 
 def _inputs(gradio) -> list:
@@ -265,7 +269,9 @@ def serve(page: "gradio.Blocks", host: str = "127.0.0.1", port: int | None = Non
     "Open the page at an address of this machine, at a free port by default, until Ctrl-C; with `wait=False` in the background, until `page.close()`. The page's URL. `EngineError` when the port is taken."
     gradio = _gradio()
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    try: _, url, _ = page.launch(server_name=host, server_port=port, share=False, inbrowser=False, inline=False, quiet=True, prevent_thread_lock=True, footer_links=[],
+    try:
+        _, url, _ = page.launch(server_name=host, server_port=port, share=False, inbrowser=False, inline=False, quiet=True,
+                                prevent_thread_lock=True, footer_links=[],
                                  run_history=False, ssr_mode=False, pwa=False, mcp_server=False, theme=theme, css=_STYLE)
     except OSError as error: raise EngineError(f"no page can be served at {host}, port {port or 'any'} ({error}): choose another --port") from None
     if wait:

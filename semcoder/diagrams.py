@@ -25,7 +25,8 @@ def draw_shares(points: list[Point], xlabel: str, marks: dict[tuple[str, str], f
             axes.errorbar([100 * p.value], [n], xerr=[[100 * (p.value - p.low)], [100 * (p.high - p.value)]], fmt=MARKERS[series.index(p.series) % 6],
                           color=COLOURS[series.index(p.series) % 6], capsize=1.5, markersize=3.5)
             if (p.series, p.at) in (marks or {}): axes.plot([marks[p.series, p.at]], [n], "x", color="black", markersize=5)
-        axes.set(yticks=range(len(points)), yticklabels=[f"{label}, n = {p.n:,}" for label, p in zip(labels, points)], ylim=(len(points) - 0.5, -0.5), xlim=(-2, 102), xlabel=xlabel)
+        axes.set(yticks=range(len(points)), yticklabels=[f"{label}, n = {p.n:,}" for label, p in zip(labels, points)], ylim=(len(points) - 0.5, -0.5),
+                 xlim=(-2, 102), xlabel=xlabel)
         axes.tick_params(axis="y", labelsize=6)
     return figure
 
@@ -42,7 +43,8 @@ def draw_lines(panels: dict[str, list[Point]], xlabel: str, ylabel: str, places:
             for n, name in enumerate(names):
                 mine = [p for p in points if p.series == name]
                 x = [places(p) if places else order.index(p.at) + 0.08 * (n - len(names) / 2) for p in mine]
-                panel.errorbar(x, [100 * p.value for p in mine], yerr=[[100 * (p.value - p.low) for p in mine], [100 * (p.high - p.value) for p in mine]] if spans else None,
+                panel.errorbar(x, [100 * p.value for p in mine],
+                               yerr=[[100 * (p.value - p.low) for p in mine], [100 * (p.high - p.value) for p in mine]] if spans else None,
                                fmt=(MARKERS[n % 6] if spans else "") + "-", color=COLOURS[n % 6], capsize=1.5, markersize=3, linewidth=1, label=name)
             panel.set(title=title, xlabel=xlabel, ylim=(0, None))
             if not places: panel.set_xticks(range(len(order)), order, fontsize=6)
@@ -71,7 +73,9 @@ def _boxes(boxes: list[tuple[str, str]], arrows: str = "") -> Figure:
             panel.set_title(title, loc="left", color=COLOURS[n % 6], weight="bold", pad=2, fontsize=7.5)
             for side in ("left", "right", "top", "bottom"): panel.spines[side].set(visible=True, color=COLOURS[n % 6])
             panel.text(0.045 if arrows else 0.012, 0.98, text, va="top", family="monospace", fontsize=6.2, linespacing=1.25)
-            if arrows and arrows[n] != " ": panel.annotate("", (0.02, 0.03 if arrows[n] == "↓" else 0.97), (0.02, 0.97 if arrows[n] == "↓" else 0.03), arrowprops={"arrowstyle": "-|>", "color": COLOURS[n % 6]})
+            if arrows and arrows[n] != " ":
+                panel.annotate("", (0.02, 0.03 if arrows[n] == "↓" else 0.97), (0.02, 0.97 if arrows[n] == "↓" else 0.03),
+                               arrowprops={"arrowstyle": "-|>", "color": COLOURS[n % 6]})
     return figure
 
 def draw_semantics(problem: Problem, execution: Execution, forward: Monologue) -> Figure:
@@ -82,13 +86,16 @@ def draw_semantics(problem: Problem, execution: Execution, forward: Monologue) -
 
 def draw_directions(execution: Execution, forward: Monologue, backward: Monologue) -> Figure:
     "A run told forward and backward (compare the paper's figure 2), from one example of a run."
-    return _boxes([(f"forward: what does {execution.call} return?" if len(execution.call) < 26 else "forward: what does it return?", _section(forward.text, "Execution Simulation", "Conclusion")),
-                   (f"backward: which call returns {execution.value}?" if len(execution.value or "") < 26 else "backward: which call returns this?", _section(backward.text, "Reverse Deduction", "Conclusion"))], "↓↑")
+    return _boxes([(f"forward: what does {execution.call} return?" if len(execution.call) < 26 else "forward: what does it return?",
+                    _section(forward.text, "Execution Simulation", "Conclusion")),
+                   (f"backward: which call returns {execution.value}?" if len(execution.value or "") < 26 else "backward: which call returns this?",
+                    _section(backward.text, "Reverse Deduction", "Conclusion"))], "↓↑")
 
 def draw_pipeline(points: list[Point]) -> Figure:
     "How the data are made, with what each step made (compare the paper's figure 4)."
     titles = {"I": "I  programs that run", "II": "II  inputs, runs, monologues", "III": "III  faults and repairs", "training": "training"}
-    return _boxes([(titles[series], "\n".join(f"{p.value:>9,.0f}  {p.at}" for p in points if p.series == series)) for series in dict.fromkeys(p.series for p in points)], "↓↓↓ ")
+    return _boxes([(titles[series], "\n".join(f"{p.value:>9,.0f}  {p.at}" for p in points if p.series == series))
+                   for series in dict.fromkeys(p.series for p in points)], "↓↓↓ ")
 
 # %% ../nbs/10e_diagrams.ipynb #45f0b3ed
 def draw_cost(rows: list[dict[str, Any]]) -> Figure:

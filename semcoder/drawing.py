@@ -75,9 +75,11 @@ def draw_differences(pairs: list[tuple[Comparison, str]], kinds: dict[str, str])
                 mine = [(c, name) for c, name in pairs if c.benchmark == benchmark and kinds[name] == kind]
                 spans = [[100 * (c.difference - c.low) for c, _ in mine], [100 * (c.high - c.difference) for c, _ in mine]]
                 n = colours.index(kind) % 6
-                panel.errorbar([100 * c.difference for c, _ in mine], [shown.index(name) for _, name in mine], xerr=spans, fmt=MARKERS[n], color=COLOURS[n], capsize=1.5, markersize=3, label=kind)
+                panel.errorbar([100 * c.difference for c, _ in mine], [shown.index(name) for _, name in mine], xerr=spans, fmt=MARKERS[n],
+                               color=COLOURS[n], capsize=1.5, markersize=3, label=kind)
             panel.axvline(0, color="black", linewidth=0.8)
-            panel.set(title=f"{benchmark}, n = {next(c.n for c, _ in pairs if c.benchmark == benchmark)}", yticks=range(len(shown)), yticklabels=shown, ylim=(len(shown) - 0.5, -0.5))
+            panel.set(title=f"{benchmark}, n = {next(c.n for c, _ in pairs if c.benchmark == benchmark)}", yticks=range(len(shown)),
+                      yticklabels=shown, ylim=(len(shown) - 0.5, -0.5))
             panel.tick_params(labelsize=6)
         figure.supxlabel("points above the reference, 95% interval", fontsize=8)
         figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1)
@@ -104,7 +106,8 @@ def draw_rounds(arms: list[list[Score]]) -> Figure:
     with canvas(0.6 + 0.16 * len(lines) + 1.5 * ((len(panels) + 1) // 2)) as (figure, axes):
         grid = grid_of(figure, axes, len(panels), sharex=True, sharey=True)
         for arm in arms: _draw_arm(grid[panels.index((arm[0].benchmark, arm[0].metric))], arm, lines.index(_line(arm[0])))
-        for panel, (benchmark, metric) in zip(grid, panels): panel.set(title=f"{benchmark}\n{metric.replace(': pass@1', '')}", xlabel="round", ylim=(0, None))
+        for panel, (benchmark, metric) in zip(grid, panels):
+            panel.set(title=f"{benchmark}\n{metric.replace(': pass@1', '')}", xlabel="round", ylim=(0, None))
         for panel in grid[::2]: panel.set(ylabel="pass@1 in %")
         known = {label: handle for panel in figure.axes for handle, label in zip(*panel.get_legend_handles_labels())}
         figure.legend(known.values(), known.keys(), loc="outside upper center")
@@ -114,5 +117,6 @@ def _line(score: Score) -> str: return f"{score.model}, {score.style}, {score.sa
 
 def _draw_arm(axes: Any, arm: list[Score], n: int) -> None:
     spans = [[100 * (s.value - s.low) for s in arm], [100 * (s.high - s.value) for s in arm]]
-    axes.errorbar([s.round for s in arm], [100 * s.value for s in arm], yerr=spans, fmt=MARKERS[n % 6] + ("--" if arm[0].style == "resample" else "-"),
+    axes.errorbar([s.round for s in arm], [100 * s.value for s in arm], yerr=spans,
+                  fmt=MARKERS[n % 6] + ("--" if arm[0].style == "resample" else "-"),
                   color=COLOURS[n % 6], capsize=2, markersize=4, label=_line(arm[0]))

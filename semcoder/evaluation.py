@@ -17,7 +17,8 @@ from pathlib import Path
 
 import yaml
 
-from .core import (Checkpoint, Comparison, Completion, DataError, EngineError, Execution, Monologue, Problem, RecipeError, Run, Score, Verdict,
+from .core import (Checkpoint, Comparison, Completion, DataError, EngineError, Execution, Monologue, Problem,
+                           RecipeError, Run, Score, Verdict,
                            progress, project_dir)
 from .generation import Engine, Sampling, chat_frame, load_tokenizer
 from .judging import benchmark
@@ -56,7 +57,8 @@ def evaluate(engine, bench: Benchmark, style: str, sampling: Sampling = Sampling
     return [c for part in progress(parts, desc=bench.name) for c in complete(engine, bench, part, style, sampling, shots, **options)]
 
 # %% ../nbs/08_evaluation.ipynb #0a81f5ac
-PAPER = {"humaneval": "greedy", "humaneval+": "greedy", "mbpp": "greedy", "mbpp+": "greedy", "cruxeval": "T=0.2 top_p=0.95", "pyx": "T=0.2 top_p=0.95",
+PAPER = {"humaneval": "greedy", "humaneval+": "greedy", "mbpp": "greedy", "mbpp+": "greedy", "cruxeval": "T=0.2 top_p=0.95",
+         "pyx": "T=0.2 top_p=0.95",
          "lcb-exec": "T=0.2 top_p=0.95", "lcb-lite": "T=0.2 top_p=0.95 n=10 max=2000"}
 _WORDS = {"T": ("temperature", float), "top_p": ("top_p", float), "n": ("n", int), "max": ("max_tokens", int)}
 
@@ -69,7 +71,8 @@ def sampling_of(decoding: str, name: str, max_tokens: int = 256, seed: int = 0) 
     text = PAPER.get(family(name), "greedy") if decoding == "paper" else decoding
     words = [word.partition("=") for word in text.split() if word != "greedy"]
     try: given = {_WORDS[key][0]: _WORDS[key][1](value) for key, _, value in words}
-    except (KeyError, ValueError): raise RecipeError(f"decoding={decoding!r} cannot be read: write paper, greedy, or for example T=0.2 top_p=0.95 n=10 max=1024") from None
+    except (KeyError, ValueError):
+        raise RecipeError(f"decoding={decoding!r} cannot be read: write paper, greedy, or for example T=0.2 top_p=0.95 n=10 max=1024") from None
     return Sampling(**{"max_tokens": max_tokens, "seed": seed} | given)
 
 # %% ../nbs/08_evaluation.ipynb #42c29320
@@ -104,7 +107,8 @@ def wording_of(model: Model, templates: str | Path = "") -> Template:
     if frame == "chat": frame = chat_frame(load_tokenizer(model.source))
     elif frame.endswith(".txt"): frame = _words_file(model, frame, templates).read_text().removesuffix("\n")
     for place in ("{question}", "{start}"):
-        if frame and frame.count(place) != 1: raise EngineError(f"the frame of {model.name} has {place} {frame.count(place)} times: give chat, a file, or a text that has it once")
+        if frame and frame.count(place) != 1:
+            raise EngineError(f"the frame of {model.name} has {place} {frame.count(place)} times: give chat, a file, or a text that has it once")
     return replace(template, frame=frame) if frame else template
 
 def _words_file(model: Model, name: str, templates: str | Path) -> Path:
@@ -123,13 +127,15 @@ def engine_of(model: Model, engine: str = "transformers") -> Engine:
     return loaded
 
 # %% ../nbs/08_evaluation.ipynb #50e0efef
-def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Sampling = Sampling(), engine: str = "transformers", templates: str | Path = "",
+def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Sampling = Sampling(), engine: str = "transformers",
+              templates: str | Path = "",
               limit: int = 0) -> list[Completion]:
     "What `model` writes for `limit` items of a benchmark, asked in its own words, which the benchmark is told for judging; without a `style` in the first of the entry's."
     template = wording_of(model, templates)
     bench.templates = bench.templates | {f"{template.name} {template.digest}": template}
     usual = model.code if bench.task == "nl2code" else model.styles.split(",")[0]
-    return evaluate(engine_of(model, engine), bench, style or usual, sampling, limit=limit, model=model.name, template=template, context=model.context)
+    return evaluate(engine_of(model, engine), bench, style or usual, sampling, limit=limit, model=model.name,
+                    template=template, context=model.context)
 
 # %% ../nbs/08_evaluation.ipynb #4bed4080
 def score_all(benches: Iterable[Benchmark], completions: list[Completion], verdicts: list[Verdict], ks: Sequence[int] = (1,), seed: int = 0) -> list[Score]:

@@ -46,7 +46,8 @@ def _learning(run: Run, rows: Rows) -> Figure | None:
     "What more tokens bring: the base with examples, and the reference on a quarter, a half and all of them."
     tokens = {p.at.split(": ")[0]: p.value for p in _of(rows, "variants") if p.at.endswith(": tokens")}
     sizes = [name for name in ("few-shot monologue", "quarter", "half", "monologue") if name in tokens]
-    points = [Point("learning", s.benchmark, f"{tokens[s.model]}", s.n, s.value, s.low, s.high) for name in sizes for s in _scores(run, "ablations") if s.model == name]
+    points = [Point("learning", s.benchmark, f"{tokens[s.model]}", s.n, s.value, s.low, s.high) for name in sizes
+              for s in _scores(run, "ablations") if s.model == name]
     draw = lambda rows: draw_lines({"monologues": rows}, "thousand tokens learned", "right, %", lambda p: float(p.at) / 1000)
     return _drawn(draw, points if {"quarter", "half"} & {*sizes} else [])
 
@@ -74,20 +75,24 @@ def _figures(run: Run, rows: Rows) -> dict[str, Figure | None]:
     "Name -> figure, or None where the run has no data for it."
     example, shares = _example(rows), lambda name, xlabel, marks=None: _drawn(lambda points: draw_shares(points, xlabel, marks), _of(rows, name))
     reasons = [p for p in _of(rows, "reasoning, evaluation") if p.at in REASONS]
-    variants = [replace(p, series=p.series.split(" / ")[0] + ": " + p.at, at=p.series.split(" / ")[1]) for p in _of(rows, "reasoning, ablations") if p.at in REASONS[:2]]
+    variants = [replace(p, series=p.series.split(" / ")[0] + ": " + p.at, at=p.series.split(" / ")[1]) for p in _of(rows, "reasoning, ablations")
+                if p.at in REASONS[:2]]
     near = {title: [replace(p, series=p.series.split(", ")[1]) for p in _of(rows, "similarity") if p.series.startswith(f"{title}, ")]
             for title in dict.fromkeys(p.series.split(", ")[0] for p in _of(rows, "similarity"))}
     return {"figure1": draw_semantics(*example[:3]) if example else None,
             "figure2": draw_directions(*example[1:]) if example else None,
             "figure3": _drawn(draw_rounds, [arm for arm in refinement_arms(run) if len(arm) > 1]),
             "figure4": _drawn(draw_pipeline, _of(rows, "pipeline")),
-            "figure5": _drawn(lambda known: draw_lines(known, "similarity to the nearest item", "% of the problems", lambda p: float(p.at) + 0.5 / STEPS, False), near),
+            "figure5": _drawn(lambda known: draw_lines(known, "similarity to the nearest item", "% of the problems",
+                                                       lambda p: float(p.at) + 0.5 / STEPS, False), near),
             "figure6": shares("categories", "% of the real functions"),
-            "scores": _drawn(draw_scores, _scores(run, "evaluation")), "loss": _drawn(draw_loss, [row for _, row in read_all(run, Loss, ["training"])]),
+            "scores": _drawn(draw_scores, _scores(run, "evaluation")),
+            "loss": _drawn(draw_loss, [row for _, row in read_all(run, Loss, ["training"])]),
             "ablations": _ablations(run, rows), "learning": _learning(run, rows), "lines": _lines(rows),
             "reasons": _drawn(lambda points: draw_shares(points, "%"), reasons),
             "ablation_reasons": _drawn(lambda points: draw_shares(sorted(points, key=lambda p: p.series), "%"), variants),
-            "acceptance": shares("acceptance", "% that the filter lets through"), "coverage": shares("coverage", "mean %; crosses: the paper", REACHED),
+            "acceptance": shares("acceptance", "% that the filter lets through"),
+            "coverage": shares("coverage", "mean %; crosses: the paper", REACHED),
             "cost": _drawn(draw_cost, _cost(run, rows))}
 
 # %% ../nbs/11_figures.ipynb #1a060aa8
@@ -105,11 +110,13 @@ def _tables(run: Run, rows: Rows) -> dict[str, str]:
     refined = f"# Self-refinement, pass@1 in %\n\n{note}\n" + "".join(f"\n## {title}\n\n{markdown(rows)}" for title, rows in parts.items())
     varied = f"# Run `{run.name}`: ablations\n\nMeans over seeds. The reference is `monologue`; what the kinds are is told in `nbs/10_ablations.ipynb`.\n\n{markdown(ablation_table(run, _of(rows, 'variants')))}"
     points = [{name: getattr(p, name) for name in ("figure", "series", "at", "n", "value", "low", "high")} for p in rows if isinstance(p, Point)]
-    return {"table3.md": refined, "ablations.md": varied, "results.md": both, "results.csv": to_csv(results(run)), "comparisons.csv": to_csv(comparisons(run)),
+    return {"table3.md": refined, "ablations.md": varied, "results.md": both, "results.csv": to_csv(results(run)),
+            "comparisons.csv": to_csv(comparisons(run)),
             "points.csv": to_csv(points), "cost.md": f"# Run `{run.name}`: what it took\n\n{markdown(_cost(run, rows))}", **beside}
 
 # %% ../nbs/11_figures.ipynb #2d15aa97
-KEPT = {"synthesis": (Execution,), "monologue": (), "debugging": (), "training": (Checkpoint, Loss), **{stage: (Score, Comparison) for stage in STAGES}}
+KEPT = {"synthesis": (Execution,), "monologue": (), "debugging": (), "training": (Checkpoint, Loss),
+        **{stage: (Score, Comparison) for stage in STAGES}}
 
 def _manifest(run: Run, stage: str) -> str:
     "What is kept of a stage's manifest, as JSON: its rows, seconds and memory, and how many samples of each kind were learned."

@@ -47,7 +47,8 @@ class Sampling:
         if self.temperature < 0: raise EngineError(f"temperature={self.temperature}: give 0 for greedy decoding, or more")
         if not 0 < self.top_p <= 1: raise EngineError(f"top_p={self.top_p}: give a share of probability above 0, at most 1")
         if self.max_tokens < 1 or self.n < 1: raise EngineError(f"max_tokens={self.max_tokens}, n={self.n}: give at least 1 of each")
-        if self.n > 1 and self.temperature == 0: raise EngineError(f"n={self.n} at temperature 0 gives equal texts: raise the temperature or give n=1")
+        if self.n > 1 and self.temperature == 0:
+            raise EngineError(f"n={self.n} at temperature 0 gives equal texts: raise the temperature or give n=1")
         if not isinstance(self.stop, tuple) or "" in self.stop: raise EngineError(f"stop={self.stop!r}: give a tuple of strings, none of them empty")
 
     @property
@@ -129,7 +130,8 @@ def _base(path: Path | str) -> str | None:
     file = Path(path) / "adapter_config.json"
     if isinstance(path, str) or not file.is_file(): return None
     try: return json.loads(file.read_text())["base_model_name_or_path"] + ""
-    except (ValueError, KeyError, TypeError): raise EngineError(f"{file} names no base: set base_model_name_or_path to a folder or a hub id") from None
+    except (ValueError, KeyError, TypeError):
+        raise EngineError(f"{file} names no base: set base_model_name_or_path to a folder or a hub id") from None
 
 def _tokenizer_at(path: Path | str) -> bool: return isinstance(path, str) or any((path / name).is_file() for name in TOKENIZER_FILES)
 
@@ -161,7 +163,8 @@ def enough_memory(advice: str) -> Iterator[None]:
     "Turns running out of memory into an `EngineError` that says what to change."
     try: yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not re.search("allocate memory|not enough memory|out of memory", str(error)): raise
+        if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and not re.search("allocate memory|not enough memory|out of memory", str(error)):
+            raise
         raise EngineError(f"out of memory: {advice}") from None
 
 # %% ../nbs/02c_generation.ipynb #5ac4247f
@@ -199,10 +202,12 @@ def load_tokenizer(model: str | Path) -> PreTrainedTokenizerBase:
 
 def chat_frame(tokenizer: PreTrainedTokenizerBase) -> str:
     "The turns of a chat model around one question, as the `frame` of a `Template`. `EngineError` when the tokenizer knows no chat."
-    if not tokenizer.chat_template: raise EngineError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: give a frame with {{question}} and {{start}}, or none")
+    if not tokenizer.chat_template:
+        raise EngineError(f"the tokenizer of {tokenizer.name_or_path!r} has no chat template: give a frame with {{question}} and {{start}}, or none")
     asked = [{"role": "user", "content": "{question}"}]
     text = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True, date_string="26 Jul 2024")
-    if text.count("{question}") != 1: raise EngineError(f"the chat template of {tokenizer.name_or_path!r} changes the question: give a frame with {{question}} and {{start}}")
+    if text.count("{question}") != 1:
+        raise EngineError(f"the chat template of {tokenizer.name_or_path!r} changes the question: give a frame with {{question}} and {{start}}")
     adds = tokenizer.bos_token and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
     return (text.removeprefix(tokenizer.bos_token) if adds else text) + "{start}"
 
@@ -253,7 +258,8 @@ class _Room(DynamicLayer):
         if not self.is_initialized: self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
         end = start + key_states.shape[2]
-        if not start or self.keys.data_ptr() != self._buffers[0].data_ptr() or end > self._buffers[0].shape[2]: self._move(key_states, value_states, start, end)
+        if not start or self.keys.data_ptr() != self._buffers[0].data_ptr() or end > self._buffers[0].shape[2]:
+            self._move(key_states, value_states, start, end)
         self._buffers[0][:, :, start:end], self._buffers[1][:, :, start:end] = key_states, value_states
         self.keys, self.values = (buffer[:, :, :end] for buffer in self._buffers)
         return self.keys, self.values
@@ -325,7 +331,8 @@ class TransformersEngine(Engine):
     name = "transformers"
 
     def __init__(self, model: str | Path, batch_size: int = 32, dtype: str = "auto", device: str = "", threads: int = 0):
-        if batch_size < 1 or threads < 0: raise EngineError(f"batch_size={batch_size}, threads={threads}: give at least one sequence, and 0 or more threads")
+        if batch_size < 1 or threads < 0:
+            raise EngineError(f"batch_size={batch_size}, threads={threads}: give at least one sequence, and 0 or more threads")
         if threads: torch.set_num_threads(threads)
         self.model, self.batch_size, device = str(model), batch_size, find_device(device)
         weights, self._tokenizer = load_model(model, best_dtype(device) if dtype == "auto" else dtype)

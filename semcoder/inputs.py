@@ -264,13 +264,15 @@ _TAKES = {"len": "list str", "range": "int", "sum": "list", "max": "list", "min"
           "round": "float", "int": "int str", "float": "float str", "ord": "char", "chr": "int", "divmod": "int", "bin": "int", "hex": "int",
           "bytes": "list", "dict": "dict", "Counter": "list str", "map": "- list", "filter": "- list", "reduce": "- list", "chain": "list",
           "islice": "list int", "deque": "list", "pow": "int", "isqrt": "int", "gcd": "int", "sqrt": "float", "floor": "float", "ceil": "float",
-          "log": "float", "heapify": "list", "heappop": "list", "heappush": "list -", "bisect_left": "list int", "next": "Iterator", "open": "Callable"}
+          "log": "float", "heapify": "list", "heappop": "list", "heappush": "list -", "bisect_left": "list int",
+          "next": "Iterator", "open": "Callable"}
 _TEXT_MODULES = {"re": "str", "string": "str", "textwrap": "str", "unicodedata": "str", "math": "float", "statistics": "list[float]"}
 _SHAPES = {"split": "1{0}2{0}3", "rsplit": "1{0}2{0}3", "startswith": "{0}ab", "endswith": "ab{0}", "removeprefix": "{0}ab", "removesuffix": "ab{0}"}
 _MATCHES = {"match", "fullmatch", "search", "findall", "finditer", "sub"}
 _NAMES = [(r"(is|has|use|no|allow|keep|should)_\w+|flag|reverse|strict|verbose|inclusive", "bool"),
           (r"matrix|grid|rows|board|graph|pairs|table", "list[list[int]]"), (r"d|dic|dict\w*|mapping|counts?|attrs|\w+_(map|dict)", "dict"),
-          (r"c|ch|char|letter|sep|delimiter", "char"), (r"[nmkijxyabzvpqr]\d?|num|\w*(count|size|length|width|height|index|limit|start|stop|end|step|year|month|day|number)", "int"),
+          (r"c|ch|char|letter|sep|delimiter", "char"),
+          (r"[nmkijxyabzvpqr]\d?|num|\w*(count|size|length|width|height|index|limit|start|stop|end|step|year|month|day|number)", "int"),
           (r"\w*(text|str|string|word|name|line|prefix|suffix|path|key|msg|message|pattern|title|url|label|source|sentence|token|tag|value)|s\d?|st", "str"),
           (r"\w*(list|items|nums|arr|array|seq|iterable|it)|[a-z_]+s", "list")]
 
@@ -384,7 +386,8 @@ class _Relations(_Arithmetic):
         target = node.targets[0]
         if isinstance(target, ast.Tuple) and not isinstance(node.value, ast.Tuple):
             self.vote(node.value, f"tuple[{','.join('Any' for _ in target.elts)}]")
-        if (name := self.name(node.value)) and isinstance(target, ast.Name) and name != target.id and "[]" in name: self.items[name[:-2]].append(target.id)
+        if (name := self.name(node.value)) and isinstance(target, ast.Name) and name != target.id and "[]" in name:
+            self.items[name[:-2]].append(target.id)
         if isinstance(target, ast.Subscript): self.vote(target.value, "list dict", 1.0)
         self.generic_visit(node)
 
@@ -499,7 +502,8 @@ def resolve(uses: _Uses, name: str) -> list[tuple[str, float]]:
     "The annotations that use and spelling suggest for a name, with weights, the heaviest first."
     votes = Counter(uses.votes[name])
     votes[_spelled(name)] += 0.4
-    if votes["list"] and uses.items[name] and not votes["dict"] and set(map(lambda n: _best(uses, [n], 0), uses.items[name])) <= {"str", "char"}: votes["str"] += 0.2
+    if votes["list"] and uses.items[name] and not votes["dict"] and set(map(lambda n: _best(uses, [n], 0), uses.items[name])) <= {"str", "char"}:
+        votes["str"] += 0.2
     return [(_nested(uses, name, kind, 0), weight) for kind, weight in votes.most_common(4)]
 
 # %% ../nbs/03c_inputs.ipynb #19a9e2f6

@@ -36,7 +36,8 @@ def benchmark(name: str, path: str | Path | None = None, **options: str) -> Benc
 
 # %% ../nbs/07g_judging.ipynb #eeb3cfb2
 _NAMES = ("item_id", "task_id", "id", "question_id")
-_TEXTS = {"text": "written", "answer": "bare", "solution": "whole", "completion": "bare", "code_list": "bare", "pred_list": "bare", "output_list": "marked"}
+_TEXTS = {"text": "written", "answer": "bare", "solution": "whole", "completion": "bare", "code_list": "bare", "pred_list": "bare",
+          "output_list": "marked"}
 
 def _samples(row: dict, known: dict) -> tuple[str, list[str], str]:
     "The item, by preference a known one, the texts and their kind. `IndexError` when the row has no such fields, `TypeError` when they are no texts."
@@ -99,7 +100,8 @@ def read_completions(file: str | Path, bench: Benchmark) -> Submission:
     except ValueError as error: raise DataError(f"{file} is neither JSON nor JSON lines ({error}): give a file of samples") from None
     except (IndexError, TypeError, AttributeError):
         raise DataError(f"{file}: {place} is no sample: it needs one of {', '.join(_NAMES)} and one of {', '.join(_TEXTS)}") from None
-    if len(kinds) != 1: raise DataError(f"{file} holds {' and '.join(f'{kind} texts ({where})' for kind, where in kinds.items()) or 'no texts'}: give a file of one kind")
+    if len(kinds) != 1:
+        raise DataError(f"{file} holds {' and '.join(f'{kind} texts ({where})' for kind, where in kinds.items()) or 'no texts'}: give a file of one kind")
     return Submission([completion for group in grouped.values() for completion in group], *kinds)
 
 # %% ../nbs/07g_judging.ipynb #15ab9245

@@ -152,7 +152,8 @@ class Examination(Answers):
     @cached_property
     def readable(self) -> list[Completion]:
         "The completions to known items that were asked in the project's own words, so that they can be judged, and their prompts written, again."
-        return [c for c in self.completions.values() if self.bench and c.item_id in self.bench.by_id and c.template.partition(" ")[0] in (TEMPLATE.name, "")]
+        return [c for c in self.completions.values() if self.bench and c.item_id in self.bench.by_id
+                and c.template.partition(" ")[0] in (TEMPLATE.name, "")]
 
     @cached_property
     def questions(self) -> dict[str, str]:
@@ -162,7 +163,8 @@ class Examination(Answers):
         codes = [live(self.bench.program(item, self.answer(turn["about"])), item.entry_point) for _, item, turn in repairs]
         seen = iter(traced([(code, failing_call(turn["objection"])) for (c, _, turn), code in zip(repairs, codes) if c.style == "next"]))
         shown = [next(seen) if c.style == "next" else code for (c, _, _), code in zip(repairs, codes)]
-        return first | {c.id: TEMPLATE.prompt("refine", c.style, description=self.bench.fields(item)["description"], code=code, failure=turn["objection"])
+        return first | {c.id: TEMPLATE.prompt("refine", c.style, description=self.bench.fields(item)["description"], code=code,
+                                              failure=turn["objection"])
                         for (c, item, turn), code in zip(repairs, shown)}
 
     def answer(self, completion_id: str) -> str:
@@ -177,7 +179,8 @@ class Examination(Answers):
 def solved(corpus: Corpus, task: str, style: str) -> dict[str, str]:
     "Every solved example that `corpus` can give for a task in a style, as it stands before a question, with the id of the execution or bug it shows."
     if task == "refine":
-        return {s.prompt + s.response + "\n\n": s.parent_id for s in refine_samples(replace(corpus, bugs=[b for b in corpus.bugs if b.accepted]), style)}
+        return {s.prompt + s.response + "\n\n": s.parent_id
+                for s in refine_samples(replace(corpus, bugs=[b for b in corpus.bugs if b.accepted]), style)}
     told = {m.execution_id: m.text for m in corpus.monologues if m.accepted and m.direction == task} if style == "monologue" else dict.fromkeys(corpus.executions, "")
     found = {}
     for key, text in told.items():
@@ -334,7 +337,8 @@ def comparison(l: Lineage, kept: Comparison) -> Level:
     "A comparison of the two scores of a lineage, tested again."
     a, b = l.scores
     try: made = compare(replace(a, metric=b.metric), b, l.counted.values(), l.params.get("seed", 0))
-    except (KeyError, DataError) as error: return Level("comparison", 1, 0, "cannot be tested again", (f"comparison {kept.id}: its verdicts do not pair: {error}",))
+    except (KeyError, DataError) as error:
+        return Level("comparison", 1, 0, "cannot be tested again", (f"comparison {kept.id}: its verdicts do not pair: {error}",))
     return Level("comparison", 1, 1, "tested again on the pairs of verdicts", tuple(unlike(kept, replace(made, a=kept.a, b=kept.b))))
 
 # %% ../nbs/10c_lineage.ipynb #f3f7b2cf
@@ -342,14 +346,18 @@ def verdicts(l: Lineage) -> Level:
     "The verdicts, given again; those on completions in other words than the project's are left out."
     chosen = _some([c for c in l.readable if c.id in l.verdicts], l.limit)
     made = judge(l.bench, chosen) if chosen else []
-    return Level("verdicts", len(l.verdicts), len(made), "completions judged again" if l.bench else f"not judged again: {l.missing}", _against((l.verdicts[v.completion_id], v) for v in made))
+    return Level("verdicts", len(l.verdicts), len(made), "completions judged again" if l.bench else f"not judged again: {l.missing}",
+                 _against((l.verdicts[v.completion_id], v) for v in made))
 
 def completions(l: Lineage) -> Level:
     "The completions: whether they are there, and are of the model and benchmark that was scored."
-    lost = [f"verdict {v.id} is about the completion {v.completion_id}, which is not in the run" for v in l.counted.values() if v.completion_id not in l.completions]
+    lost = [f"verdict {v.id} is about the completion {v.completion_id}, which is not in the run" for v in l.counted.values()
+            if v.completion_id not in l.completions]
     known = {(s.benchmark, s.model) for s in l.scores}
-    others = [f"completion {c.id} is by {c.model} for {c.benchmark}, which was not scored" for c in l.completions.values() if (c.benchmark, c.model) not in known]
-    swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items() for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
+    others = [f"completion {c.id} is by {c.model} for {c.benchmark}, which was not scored" for c in l.completions.values()
+              if (c.benchmark, c.model) not in known]
+    swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items()
+               for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
     return Level("completions", len(l.completions), 0, "the model's word: writing them again takes its weights", (*lost, *others, *swapped))
 
 # %% ../nbs/10c_lineage.ipynb #12b825a9
@@ -360,11 +368,13 @@ def prompts(l: Lineage) -> Level:
     for c, question in [(c, l.questions[c.id]) for c in chosen if c.id in l.questions]:
         was, now = _parting(c.prompt[-len(question) :], question)
         if was != now: odd.append(f"prompt of the completion {c.id}: the question is {was!r}, made again {now!r}")
-        elif l.beginnings.get(l.begins(c), ()) is None: odd.append(f"prompt of the completion {c.id}: what stands before the question is no example of the training split")
+        elif l.beginnings.get(l.begins(c), ()) is None:
+            odd.append(f"prompt of the completion {c.id}: what stands before the question is no example of the training split")
     words = Counter(c.template for c in chosen if c.template not in ("", f"{TEMPLATE.name} {TEMPLATE.digest}"))
     odd += [f"{n} prompts name the template {name}, which is {TEMPLATE.digest} here" for name, n in words.items()]
     shown = max((len(keys) for keys in l.beginnings.values() if keys), default=0)
-    return Level("prompts", len(l.completions), len(chosen), f"items and template; {f'up to {shown}' if shown else 'no'} solved examples" if l.bench else f"not written again: {l.missing}", tuple(odd))
+    return Level("prompts", len(l.completions), len(chosen), f"items and template; {f'up to {shown}' if shown else 'no'} solved examples" if l.bench
+                 else f"not written again: {l.missing}", tuple(odd))
 
 def turns(l: Lineage) -> Level:
     "The turns of self-refinement: what was held against a program is found again by running it, where running found it."
@@ -374,7 +384,8 @@ def turns(l: Lineage) -> Level:
     for feedback, look in ways.items():
         chosen = _some((t for t in every if t["arm"].startswith(f"{feedback}/") and t["item_id"] in l.bench.by_id), l.limit)
         found = look([(l.bench.by_id[t["item_id"]], l.answer(t["about"])) for t in chosen]) if chosen else []
-        odd += [f"round {t['round']} of {t['arm']} on {t['item_id']}: the objection is {t['objection']!r:.80}, made again {now!r:.80}" for t, now in zip(chosen, found) if now != t["objection"]]
+        odd += [f"round {t['round']} of {t['arm']} on {t['item_id']}: the objection is {t['objection']!r:.80}, made again {now!r:.80}"
+                for t, now in zip(chosen, found) if now != t["objection"]]
         remade += len(chosen)
     return Level("turns", len(every), remade, "the programs of oracle and tests run again", tuple(odd))
 
@@ -430,11 +441,13 @@ def monologues(l: Lineage) -> Level:
     tasks = [(l.corpus.of(key)[0].code, l.corpus.of(key)[1].call, by_run[key]) for key in dict.fromkeys(m.execution_id for m in chosen)]
     made = {(m.execution_id, m.direction): m for m in tell(tasks, params.get("seed", 0), params.get("level", "steps"))}
     odd = tuple(f"monologue {m.id}: its run has none" for m in chosen if (m.execution_id, m.direction) not in made)
-    return Level("monologues", len(l.monologues), len(chosen), "traces narrated and verified again", (*odd, *_against((m, made[m.execution_id, m.direction]) for m in chosen if (m.execution_id, m.direction) in made)))
+    return Level("monologues", len(l.monologues), len(chosen), "traces narrated and verified again",
+                 (*odd, *_against((m, made[m.execution_id, m.direction]) for m in chosen if (m.execution_id, m.direction) in made)))
 
 def executions(l: Lineage) -> Level:
     "The executions, made again by running the calls of `limit` of the problems."
-    rows = [(e, replace(e, status="ok" if t.error is None else "exception", value=t.result, error=t.error)) for e, t in l.retraced if e.id in l.executions]
+    rows = [(e, replace(e, status="ok" if t.error is None else "exception", value=t.result, error=t.error)) for e, t in l.retraced
+            if e.id in l.executions]
     return Level("executions", len(l.executions), len(rows), "calls run again", _against(rows))
 
 def traces(l: Lineage) -> Level:
@@ -535,7 +548,8 @@ def _answer(l: Lineage, v: Verdict) -> list[tuple[str, Any]]:
     if not c: return [(f"verdict {v.id}", v.status)]
     wrote = f"completion {c.id} by {c.model} ({c.revision}), {c.sampling}: {c.completion_tokens} tokens, ended by {c.finish_reason}"
     judged = f"verdict {v.id}: {'right' if v.passed else 'wrong'} ({v.status})"
-    return [(f"prompt, {c.prompt_tokens} tokens, style {c.style}, template {c.template}", c.prompt), (wrote, c.text), *_claims(l, c), (judged, v.answer or "no answer was found")]
+    return [(f"prompt, {c.prompt_tokens} tokens, style {c.style}, template {c.template}", c.prompt), (wrote, c.text), *_claims(l, c),
+            (judged, v.answer or "no answer was found")]
 
 # %% ../nbs/10c_lineage.ipynb #d0013f84
 def _learned(l: Lineage) -> list[tuple[str, Any]]:
@@ -552,13 +566,15 @@ def _learned(l: Lineage) -> list[tuple[str, Any]]:
 def follow(l: Lineage, item: str = "") -> list[tuple[str, Any]]:
     "One item in full, the first unless `item` names another by the beginning of its id. `DataError` when none is behind the scores."
     chosen = [v for v in l.counted.values() if v.item_id.startswith(item)]
-    if not chosen: raise DataError(f"no item {item!r} is behind this score: its items are like {next((v.item_id for v in l.counted.values()), 'none')}")
+    if not chosen:
+        raise DataError(f"no item {item!r} is behind this score: its items are like {next((v.item_id for v in l.counted.values()), 'none')}")
     return _program(l, chosen[0].item_id) + _answer(l, chosen[0]) + _learned(l)
 
 # %% ../nbs/10c_lineage.ipynb #bc6471a6
 def _named(kept: Kept, key: str) -> tuple[str, Score | Comparison]:
     "The stage and the row of a score or comparison whose id begins with `key`."
-    rows = {row_id: (stage, row) for stage in STAGES for kind in (Score, Comparison) for row_id, row in kept.records(stage, kind).items() if row_id.startswith(key)}
+    rows = {row_id: (stage, row) for stage in STAGES for kind in (Score, Comparison) for row_id, row in kept.records(stage, kind).items()
+            if row_id.startswith(key)}
     if len(rows) == 1: return next(iter(rows.values()))
     raise DataError(f"run {kept.run.name!r} in {kept.run.path.parent} has {len(rows) or 'no'} scores or comparisons {key!r}: give a whole id of its results.csv, or another run or home")
 
@@ -591,18 +607,21 @@ def explain(run: Run, score_id: str, limit: int = 500, item: str = "", path: str
     if isinstance(subject, Comparison): levels.append(comparison(l, subject))
     levels += [level(l) for level in LEVELS]
     levels.append(Level("all rows", kept.count, kept.count, "ids and files hashed again", tuple(kept.differences)))
-    return Explanation(_title(run, stage, subject, l.scores), [x for x in levels if x.count or x.differences or x.name == "checkpoints"], follow(l, item))
+    return Explanation(_title(run, stage, subject, l.scores),
+                       [x for x in levels if x.count or x.differences or x.name == "checkpoints"], follow(l, item))
 
 # %% ../nbs/10c_lineage.ipynb #65ad1fea
 def printed(where: str) -> dict[str, str]:
     "The row of a CSV file that `FILE:ROW` names; ROW is a line of the file, or the beginning of an id. A relative file may also lie in the checkout. `DataError` when there is no such row."
     file, _, key = where.rpartition(":")
     path = Path(file) if Path(file).is_file() or Path(file).is_absolute() else project_dir() / file
-    if not file or not path.is_file(): raise DataError(f"{where!r} names no row: write FILE.csv:ROW, where ROW is a line of the file or the beginning of an id")
+    if not file or not path.is_file():
+        raise DataError(f"{where!r} names no row: write FILE.csv:ROW, where ROW is a line of the file or the beginning of an id")
     with open(path, newline="") as text:
         reader = csv.DictReader(text)
         lines = {reader.line_num: row for row in reader}
-    if not {"id", "run"} <= set(reader.fieldnames or ()): raise DataError(f"{path} has no columns id and run: give results.csv or comparisons.csv of a report")
+    if not {"id", "run"} <= set(reader.fieldnames or ()):
+        raise DataError(f"{path} has no columns id and run: give results.csv or comparisons.csv of a report")
     found = [lines[int(key)]] if key.isdigit() and int(key) in lines else [row for row in lines.values() if key and row["id"].startswith(key)]
     if len(found) == 1: return found[0]
     raise DataError(f"{where!r} names {len(found) or 'no'} rows: its lines are 2 to {max(lines, default=1)}, or give the beginning of one id")

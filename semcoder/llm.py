@@ -106,7 +106,8 @@ class OpenAIEngine(Engine):
 
     def __init__(self, model: str, base_url: str = "", chat: bool = False, workers: int = 8, retries: int = 6, timeout: int = 600):
         try: import openai
-        except ImportError: raise EngineError("engine 'openai' needs its client: pip install 'semcoder[openai]', or use engine='transformers'") from None
+        except ImportError:
+            raise EngineError("engine 'openai' needs its client: pip install 'semcoder[openai]', or use engine='transformers'") from None
         self.model, self.chat, self.workers, self._openai, self._versions = str(model), chat, workers, openai, set()
         self._options = dict(base_url=base_url or None, api_key=os.environ.get("OPENAI_API_KEY") or "none", max_retries=retries, timeout=timeout)
 
@@ -168,9 +169,11 @@ class ReplayEngine(Engine):
     def __init__(self, model: str | Path, path: str | Path):
         self.model, self._path, self._revisions = str(model), Path(path).expanduser(), set()
         try: rows = _read_record(self._path)
-        except OSError as error: raise EngineError(f"cannot replay {path} ({error.strerror}): record it with load_engine(model, record=path)") from None
+        except OSError as error:
+            raise EngineError(f"cannot replay {path} ({error.strerror}): record it with load_engine(model, record=path)") from None
         try: self._answers = dict(self._entry(row) for row in rows if row["model"] == self.model and self._fits(row))
-        except (KeyError, TypeError) as error: raise EngineError(f"{path} is no record of answers (it lacks {error}): give a file that load_engine(model, record=path) wrote") from None
+        except (KeyError, TypeError) as error:
+            raise EngineError(f"{path} is no record of answers (it lacks {error}): give a file that load_engine(model, record=path) wrote") from None
 
     @property
     def revision(self) -> str:

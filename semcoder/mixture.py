@@ -81,7 +81,8 @@ def repair_fields(bugs: Sequence[Bug], problems: dict[str, Problem], style: str 
     "The fields of a repair's prompt and response, for each bug; with its run in style 'next'."
     codes = traced([(b.buggy, b.call) for b in bugs]) if style == "next" else [b.buggy for b in bugs]
     causes = [b.rationale if code == b.buggy else b.rationale[max(b.rationale.find("### Root Cause"), 0) :] for b, code in zip(bugs, codes)]
-    return [dict(description=problems[b.problem_id].description, code=code, failure=f"assert {b.call} == {b.expected}  # got {b.observed}", reasoning=cause, patch=b.patch)
+    return [dict(description=problems[b.problem_id].description, code=code, failure=f"assert {b.call} == {b.expected}  # got {b.observed}",
+                 reasoning=cause, patch=b.patch)
             for b, code, cause in zip(bugs, codes, causes)]
 
 def refine_samples(corpus: Corpus, style: str = "monologue") -> list[Sample]:
@@ -100,7 +101,8 @@ def _rows(where: str) -> Iterator[dict[str, Any]]:
     from datasets.exceptions import DatasetGenerationError
     path = Path(where).expanduser()
     builder = _BUILDERS.get(Path(where.removesuffix(".gz")).suffix)
-    if builder and not path.is_file(): raise DataError(f"no file {where!r} for instruct: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
+    if builder and not path.is_file():
+        raise DataError(f"no file {where!r} for instruct: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
     name, _, split = where.partition(":")
     try:
         if path.is_file(): yield from load_dataset(builder or "json", data_files=str(path), split="train", streaming=True)
@@ -121,7 +123,8 @@ def _exchange(row: dict[str, Any], where: str) -> tuple[str, str]:
     for name in ("messages", "conversations"):
         if name in row: return _turns(row[name] or [])
     pair = next((pair for pair in COLUMNS if row.keys() >= set(pair)), None)
-    if pair is None: raise DataError(f"{where} has the columns {', '.join(row)}: name two of them {'/'.join(COLUMNS[0])} or {'/'.join(COLUMNS[2])}, or give messages")
+    if pair is None:
+        raise DataError(f"{where} has the columns {', '.join(row)}: name two of them {'/'.join(COLUMNS[0])} or {'/'.join(COLUMNS[2])}, or give messages")
     question, answer = (str(row[name] or "").strip() for name in pair)
     return "\n".join(filter(None, [question, str(row.get("input") or "").strip() if pair[0] == "instruction" else ""])), answer
 
@@ -204,7 +207,8 @@ def ingredients(corpus: Corpus, mixture: str, seed: int = 0, items: Sequence[Ite
         samples, lost = _found(corpus, entry, items)
         parts.append(Ingredient(entry, weight, _take(samples, entry, weight, seed), len(samples), dict(lost)))
     if not any(part.samples for part in parts):
-        raise DataError(f"the mixture {mixture!r} sums to nothing: " + ", ".join(f"{p.entry} has {p.found} samples and the weight {p.weight:g}" for p in parts))
+        raise DataError(f"the mixture {mixture!r} sums to nothing: "
+                        + ", ".join(f"{p.entry} has {p.found} samples and the weight {p.weight:g}" for p in parts))
     return parts
 
 def make_samples(corpus: Corpus, mixture: str, seed: int = 0, items: Sequence[Item] = ()) -> list[Sample]:

@@ -26,7 +26,8 @@ _all_ = ["narrate", "simulate", "verify", "check", "Claim", "Report"]
 
 # %% ../nbs/05_monologue.ipynb #8b922924
 _EXAMPLES = (("def grow(x, k):\n    y = x * k\n    return y + 1\n", "grow(3, 2)"),
-             ("def count_long(words, n):\n    total = 0\n    for w in words:\n        if len(w) > n:\n            total += 1\n    return total\n", "count_long(['ab', 'c'], 1)"))
+             ("def count_long(words, n):\n    total = 0\n    for w in words:\n        if len(w) > n:\n            total += 1\n    return total\n",
+              "count_long(['ab', 'c'], 1)"))
 
 def _fields(direction: str, code: str, call: str, trace: Trace) -> dict[str, str]:
     "What is asked: all fields but the answer."
@@ -56,7 +57,8 @@ def _judge(direction: str, text: str, code: str, own: Trace | None, wanted: Trac
     found = re.search(r"### .*### Conclusion\s*\n[^\n]*", text, re.S)
     monologue = Monologue(direction, found[0] if found else text, parse(direction, "monologue", text) or "", author=author)
     if own is None: return replace(monologue, accepted=False, reason="it proposes no call")
-    if own.truncated or own.result is None: return replace(monologue, failed=1, accepted=False, reason=f"the proposed call has no result: {own.error or 'it is too long'}"[:200])
+    if own.truncated or own.result is None:
+        return replace(monologue, failed=1, accepted=False, reason=f"the proposed call has no result: {own.error or 'it is too long'}"[:200])
     if direction == "backward" and not same(own.result, wanted.result):
         return replace(monologue, claims=1, failed=1, accepted=False, reason=f"{monologue.answer[:80]} returns {own.result[:80]}")
     try: return checked(monologue, verify(monologue, code, own, level))
@@ -80,7 +82,8 @@ def annotate(engine: Engine, items: list[tuple[str, str, Trace]], direction: str
     found, seen = [], set()
     for ((code, call, trace), text, error), answer in zip(rows, calls):
         own = trace if direction == "forward" else next(proposed)[0] if answer else None
-        row = Monologue(direction, "", "", accepted=False, reason=error, author=author) if error else _judge(direction, text, code, own, trace, author, level)
+        row = Monologue(direction, "", "", accepted=False, reason=error, author=author) if error else _judge(direction, text, code,
+            own, trace, author, level)
         if (key := (code, call, row.text)) in seen and not error: row = replace(row, accepted=False, reason="it repeats an earlier sample")
         seen.add(key)
         found.append(row)

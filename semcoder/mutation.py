@@ -116,7 +116,8 @@ def _calls(node: ast.AST, text: _Text) -> Iterator[Edit]:
             for a, b in pairwise(args):
                 between = text.code[text.span(a)[1] : text.span(b)[0]]
                 yield "order", text.span(a, b), f"{text.of(b)}{between}{text.of(a)}"
-            if name in ("get", "pop", "setdefault", "getattr") and len(args) > 1: yield "default", (text.span(args[-2])[1], text.span(args[-1])[1]), ""
+            if name in ("get", "pop", "setdefault", "getattr") and len(args) > 1:
+                yield "default", (text.span(args[-2])[1], text.span(args[-1])[1]), ""
             before = [*args, *keywords]
             for last, word in zip(before[len(args) - 1 :], keywords) if args else ():
                 yield "argument", (text.span(last)[1], text.span(word)[1]), ""

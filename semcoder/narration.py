@@ -528,7 +528,8 @@ def _property(node: ast.AST, name: str) -> tuple[str, ...]:
             return tuple(f"{start} {each} of {_clipped(items)}." for start in (f"L{node.lineno} loops", f"The loop at L{node.lineno} runs"))
         case ast.While(test=ast.Constant()): return (f"L{node.lineno} repeats until it is left.",)
         case ast.While(test=test): return tuple(f"L{node.lineno} {verb} while {_clipped(test)}." for verb in ("repeats", "loops"))
-        case ast.If(test=test, body=[ast.Return(value=value)]): return tuple(f"L{node.lineno} {verb} {_clipped(value)} if {_clipped(test)}." for verb in ("returns", "answers"))
+        case ast.If(test=test, body=[ast.Return(value=value)]): return tuple(f"L{node.lineno} {verb} {_clipped(value)} if {_clipped(test)}."
+            for verb in ("returns", "answers"))
         case ast.If(test=test, body=[ast.Raise(exc=ast.Call(func=ast.Name(id=kind)))]): return (f"L{node.lineno} raises {kind} if {_clipped(test)}.",)
         case ast.If(test=test): return tuple(f"L{node.lineno} {verb} {_clipped(test)}." for verb in ("branches on", "tests"))
         case ast.Call(func=ast.Name(id=called)) if called == name: return ("It calls itself.", "It is recursive.")
@@ -641,7 +642,8 @@ def equations(event: Event) -> dict[str, tuple[ast.expr, str]]:
 def _undo(event: Event, known: dict[str, str], words: dict[str, str]) -> str:
     "The object that a deed changed, as it was before: deduced when the deed is an `append`, else chosen."
     owner = owner_of(event)
-    if owner not in event.step.changed or not deeds(event) or not (told := _assignments({n: v for n, v in event.before.items() if n == owner})): return ""
+    if owner not in event.step.changed or not deeds(event) or not (told := _assignments({n: v for n, v in event.before.items() if n == owner})):
+        return ""
     known[owner] = event.before[owner]
     return f"so {told}" if deeds(event)[0].startswith(f"{owner}.append(") else f"{words['choose']} {told}"
 

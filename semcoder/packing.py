@@ -115,7 +115,8 @@ PER_SAMPLE = "per_sample"
 def attend_per_sample(module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
                       dropout: float = 0.0, scaling: float | None = None, lengths: tuple[int, ...] = (), **options) -> tuple[torch.Tensor, None]:
     "Causal attention of each sample to itself: query [1, heads, tokens, size] -> [1, tokens, heads, size]. `EngineError` when that is not what the model means."
-    if sum(lengths) != query.shape[2]: raise EngineError(f"attention {PER_SAMPLE!r} is for packed rows: for anything else use model.set_attn_implementation('sdpa')")
+    if sum(lengths) != query.shape[2]:
+        raise EngineError(f"attention {PER_SAMPLE!r} is for packed rows: for anything else use model.set_attn_implementation('sdpa')")
     if (options.get("sliding_window") or max(lengths)) < max(lengths) or options.get("softcap"):
         raise EngineError(f"{type(module).__name__} limits its attention, which {PER_SAMPLE!r} does not: use model.set_attn_implementation('sdpa')")
     parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)))
@@ -127,7 +128,8 @@ AttentionInterface.register(PER_SAMPLE, attend_per_sample)
 def separate(model: PreTrainedModel) -> PreTrainedModel:
     "`model`, with attention that stays within a sample, for `packed_loss` only. `EngineError` for a model whose attention cannot be exchanged."
     model.set_attn_implementation(PER_SAMPLE)
-    if model.config._attn_implementation != PER_SAMPLE: raise EngineError(f"the attention of {type(model).__name__} cannot be exchanged: use a model of the Llama family")
+    if model.config._attn_implementation != PER_SAMPLE:
+        raise EngineError(f"the attention of {type(model).__name__} cannot be exchanged: use a model of the Llama family")
     return model
 
 # %% ../nbs/06c_packing.ipynb #eeca537f
@@ -157,7 +159,8 @@ def packed_loss(model: PreTrainedModel, row: Packed) -> torch.Tensor:
 @contextmanager
 def in_bfloat16(model: PreTrainedModel) -> Iterator[None]:
     "Inside, for forward and backward passes: `model` computes with bfloat16 copies of its float32 weights, whose gradients arrive in float32 at the weights."
-    places = [(module._parameters, name, p) for module in model.modules() for name, p in module._parameters.items() if p is not None and p.dtype == torch.float32]
+    places = [(module._parameters, name, p) for module in model.modules() for name, p in module._parameters.items()
+              if p is not None and p.dtype == torch.float32]
     copies = {p: p.to(torch.bfloat16) for _, _, p in places}
     for held, name, p in places: held[name] = copies[p]
     try: yield

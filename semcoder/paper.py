@@ -122,7 +122,8 @@ def table1(run: Run) -> list[dict[str, Any]]:
             for name in [*own, *COLUMNS]]
 
 # %% ../nbs/10a_paper.ipynb #31a84f9e
-FORMATS = {"few-shot": "Few-shot Prompting", "direct": "", "scratchpad": "w/ Scratchpad", "next": "w/ NeXT", "concise": "w/ Concise Trace", "monologue": "w/ Monologue Reasoning"}
+FORMATS = {"few-shot": "Few-shot Prompting", "direct": "", "scratchpad": "w/ Scratchpad", "next": "w/ NeXT", "concise": "w/ Concise Trace",
+           "monologue": "w/ Monologue Reasoning"}
 
 def _seeds(score: Score, scores: list[Score]) -> str:
     "The lowest and the highest score of a variant's seeds, where it has several."
@@ -137,7 +138,8 @@ def table2(run: Run) -> list[dict[str, Any]]:
         found = [s for s in scores if s.benchmark == benchmark and (s.model == name or name == "few-shot" and s.model.startswith("few-shot"))]
         spread = ", seeds " + _seeds(found[0], scores) if len(found) == 1 and _seeds(found[0], scores) else ""
         return shown(found, name == "few-shot", paper("Table 2", row, COLUMNS.get(benchmark, ""))) + spread
-    names = {name + ending: row for ending in ("", ", equal samples") for name, row in FORMATS.items() if not (ending and name in ("few-shot", "monologue"))}
+    names = {name + ending: row for ending in ("", ", equal samples") for name, row in FORMATS.items()
+             if not (ending and name in ("few-shot", "monologue"))}
     return [{"format": name, **{f"paper: {c}": paper("Table 2", row, c) for c in ("CRUXEval-I", "CRUXEval-O", "LCB-Exec")},
              **{head: cell(name, row, b) for head, b in ours.items()}} for name, row in names.items()]
 
@@ -145,13 +147,16 @@ def table2(run: Run) -> list[dict[str, Any]]:
 def ablation_table(run: Run, points: Iterable[Point]) -> list[dict[str, Any]]:
     "Every variant of the ablations on every benchmark, mean over its seeds, beside the reference; `points` are the 'variants' of a summary."
     scores = [s for _, s in read_all(run, Score, ["ablations"])]
-    paired, sizes = {c.b: c for _, c in read_all(run, Comparison, ["ablations"])}, {(p.at.split(": ")[0], p.at.split(": ")[1]): p for p in points if p.figure == "variants"}
+    paired, sizes = {c.b: c for _, c in read_all(run, Comparison, ["ablations"])}, {(p.at.split(": ")[0], p.at.split(": ")[1]): p for p in points
+        if p.figure == "variants"}
     def learned(name: str, what: str) -> str:
         found = sizes.get((name, what))
         return "" if found is None else f"{100 * found.value:.0f}%" if what == "false" else f"{found.value:,.0f}"
-    return [{"varied": sizes[s.model, "tokens"].series, "variant": s.model, "tokens": learned(s.model, "tokens"), "samples": learned(s.model, "samples"), "false": learned(s.model, "false"),
+    return [{"varied": sizes[s.model, "tokens"].series, "variant": s.model, "tokens": learned(s.model, "tokens"),
+             "samples": learned(s.model, "samples"), "false": learned(s.model, "false"),
              "benchmark": s.benchmark, "score": shown([s]), "seeds": _seeds(s, scores), "answers found": f"{100 * s.parsed:.0f}%",
-             "from the reference": f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]" if (c := paired.get(s.id)) else "", "p": f"{c.p_value:.2g}" if c else ""}
+             "from the reference": f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]" if (c := paired.get(s.id)) else "",
+             "p": f"{c.p_value:.2g}" if c else ""}
             for s in scores if (s.model, "tokens") in sizes]
 
 # %% ../nbs/10a_paper.ipynb #706442a2
@@ -183,8 +188,10 @@ def refinement_table(run: Run, table: str) -> list[dict[str, Any]]:
     scores = _refined(run, table)
     ours = {s.model: s.model for s in scores if s.model not in REFINED.values()}
     at = lambda model, name: [s for s in scores if s.model == model and name == s.benchmark.removesuffix("+" if "(base)" in s.metric else "")]
-    return [{"model": row, **{f"paper: {name} (+)": f"{paper(table, row, name)} ({paper(table, row, name + '+')})" if row in REFINED else "–" for name in ("HumanEval", "MBPP")},
-             **{f"here: {name}": shown(at(model, key), True, paper(table, row, name)) for key, name in COLUMNS.items() if name.startswith(("HumanEval", "MBPP"))}}
+    return [{"model": row, **{f"paper: {name} (+)": f"{paper(table, row, name)} ({paper(table, row, name + '+')})" if row in REFINED else "–"
+                              for name in ("HumanEval", "MBPP")},
+             **{f"here: {name}": shown(at(model, key), True, paper(table, row, name)) for key, name in COLUMNS.items()
+                if name.startswith(("HumanEval", "MBPP"))}}
             for row, model in (REFINED | ours).items()]
 
 def rounds_table(run: Run) -> list[dict[str, Any]]:
@@ -201,7 +208,9 @@ def table5(run: Run) -> list[dict[str, Any]]:
     "The paper's Table 5 (direct prediction, no reasoning), then the models of this run that answered directly."
     scores = [s for _, s in read_all(run, Score, ["evaluation"]) if s.style == "direct" and s.round == 0]
     theirs = [{"model": f"paper: {m}", **{b: paper("Table 5", m, column) for b, column in PREDICTION.items()}} for m in _rows_of("Table 5")]
-    return theirs + [{"model": f"here: {m}", **{b: shown([s for s in scores if (s.model, s.benchmark) == (m, b)], printed=paper("Table 5", row_of(m), column)) for b, column in PREDICTION.items()}}
+    return theirs + [{"model": f"here: {m}",
+                      **{b: shown([s for s in scores if (s.model, s.benchmark) == (m, b)], printed=paper("Table 5", row_of(m), column))
+                         for b, column in PREDICTION.items()}}
                      for m in dict.fromkeys(s.model for s in scores)]
 
 # %% ../nbs/10a_paper.ipynb #701187af
@@ -210,7 +219,8 @@ def table6(run: Run) -> list[dict[str, Any]]:
     scores = [s for _, s in read_all(run, Score, ["evaluation"]) if s.round == 0]
     columns = list(dict.fromkeys(column for of, _, column in _paper() if of == "Table 6"))
     theirs = [{"model": f"paper: {m}", **{c: paper("Table 6", m, c) for c in columns}} for m in _rows_of("Table 6")]
-    at = lambda m, column: shown([s for s in scores if s.model == m and _column6(s) == column], printed=paper("Table 6", "SemCoder-S 6.7B" if row_of(m).startswith("SemCoder-S") else "SemCoder 6.7B", column))
+    at = lambda m, column: shown([s for s in scores if s.model == m and _column6(s) == column],
+                                 printed=paper("Table 6", "SemCoder-S 6.7B" if row_of(m).startswith("SemCoder-S") else "SemCoder 6.7B", column))
     return theirs + [{"model": f"here: {m}", **{c: at(m, c) for c in columns}} for m in dict.fromkeys(s.model for s in scores)]
 
 def _column6(score: Score) -> str:
@@ -228,7 +238,8 @@ def table7(run: Run) -> list[dict[str, Any]]:
     def here(name: str) -> dict[str, Any]:
         if not run.has("synthesis"): return {"here: calls": "not run", "here: share": "", "difference": ""}
         mine = share(ours[name], ours.total())
-        return {"here: calls": ours[name], "here: share": f"{mine:.1f}%", "difference": f"{mine - number(printed[name]):+.1f}" if name in printed else ""}
+        return {"here: calls": ours[name], "here: share": f"{mine:.1f}%", "difference": f"{mine - number(printed[name]):+.1f}"
+                if name in printed else ""}
     return [{"error": name, "paper: programs": paper("Table 7", name, "cases"), "paper: share": printed.get(name, "–"), **here(name)}
             for name in [*theirs, *sorted(set(ours) - set(theirs))]]
 

@@ -244,8 +244,11 @@ def rows_of(name: str, path: Path | None, source: Source) -> tuple[list[dict], s
     `path` is a file, a folder, or 'hub'. `DataError` when there is nothing there, or rows without the source's fields.
     """
     if str(path) == "hub": rows = _hub_rows(name, source)
-    else: rows = [row for file in (_files(path, source) if path and path.is_dir() else [path] if path and path.is_file() else []) for row in _file_rows(file)]
-    if not rows: raise DataError(f"{name}: no data at path={str(path or '')!r}: run '{source.command}' and give path=FOLDER (split {source.split}), or give path=hub")
+    else:
+        rows = [row for file in (_files(path, source) if path and path.is_dir() else [path] if path and path.is_file() else [])
+                for row in _file_rows(file)]
+    if not rows:
+        raise DataError(f"{name}: no data at path={str(path or '')!r}: run '{source.command}' and give path=FOLDER (split {source.split}), or give path=hub")
     lacks = next((f"row {n} has no {field!r}" for n, row in enumerate(rows, 1) for field in source.fields if field not in row), None)
     if lacks: raise DataError(f"{name}: {lacks}: {path} is not {source.hub}, or another version of it")
     return rows, digest(json.dumps(rows, sort_keys=True, default=_date))
@@ -295,7 +298,8 @@ class NestedCall(OutputPrediction):
         "The code, and the call within a call of `f`."
         return {"code": item.code, "call": f"f({item.call})"}
 
-LCB_EXEC = Source("livecodebench/execution-v2", "test", ("execution-v2.jsonl", "test.jsonl"), fields=("id", "function_name", "code", "input", "output"))
+LCB_EXEC = Source("livecodebench/execution-v2", "test", ("execution-v2.jsonl", "test.jsonl"),
+                  fields=("id", "function_name", "code", "input", "output"))
 LCB_SETUP = """from typing import *
 import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string
 from bisect import bisect_left, bisect_right, insort

@@ -114,7 +114,10 @@ def process_table(rows: Iterable[Process], seed: int = 0) -> list[dict[str, Any]
               "right answers with a false claim": [(r.item_id, int(r.right < r.claims), 1) for r in checked if r.passed],
               "wrong answers without a false claim": [(r.item_id, int(r.right == r.claims), 1) for r in checked if not r.passed]}
     answers = lambda kept: [(r.item_id, int(r.passed), 1) for r in kept]
-    groups |= {f"accuracy, {low} to {high} lines" if high < 10**9 else f"accuracy, {low} lines and more": answers(r for r in rows if low <= r.lines <= high) for low, high in BINS}
+    groups |= {f"accuracy, {low} to {high} lines" if high < 10**9
+               else f"accuracy, {low} lines and more": answers(r for r in rows if low <= r.lines <= high) for low, high in BINS}
     groups |= {"accuracy with a loop": answers(r for r in rows if r.loops), "accuracy without a loop": answers(r for r in rows if not r.loops),
-               "accuracy with recursion": answers(r for r in rows if r.recursion), "accuracy without recursion": answers(r for r in rows if not r.recursion)}
-    return [{"measure": name, "n": sum(of for _, _, of in parts), **dict(zip(("share", "low", "high"), _ratio(parts, seed)))} for name, parts in groups.items() if parts]
+               "accuracy with recursion": answers(r for r in rows if r.recursion),
+               "accuracy without recursion": answers(r for r in rows if not r.recursion)}
+    return [{"measure": name, "n": sum(of for _, _, of in parts), **dict(zip(("share", "low", "high"), _ratio(parts, seed)))}
+            for name, parts in groups.items() if parts]

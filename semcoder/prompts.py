@@ -44,7 +44,8 @@ def _check(task: str, style: str, fields: dict[str, str]) -> None:
 def _body(code: str, header: str) -> str:
     "What remains of `code` after the prefilled `header`; it begins with a newline."
     if not header: return "\n" + code
-    if not code.startswith(header): raise EngineError(f"the header {header[:40]!r} does not begin the code {code[:40]!r}: give the code's own first lines")
+    if not code.startswith(header):
+        raise EngineError(f"the header {header[:40]!r} does not begin the code {code[:40]!r}: give the code's own first lines")
     return code[len(header):]
 
 def _derive(task: str, fields: dict[str, str]) -> dict[str, str]:
@@ -67,7 +68,8 @@ def _fill(texts: dict[str, str], task: str, style: str, fields: dict[str, str]) 
     if text is None: raise EngineError(f"the template has no text for {task}/{style}: add it, or use another style")
     try: return text.format(**_derive(task, fields))
     except KeyError as error: raise EngineError(f"{task}/{style} needs {error}: its fields are {', '.join(FIELDS[task])}") from None
-    except (ValueError, IndexError) as error: raise EngineError(f"the template's text for {task}/{style} is no format string ({error}): double the braces that stand for themselves") from None
+    except (ValueError, IndexError) as error:
+        raise EngineError(f"the template's text for {task}/{style} is no format string ({error}): double the braces that stand for themselves") from None
 
 # %% ../nbs/02b_prompts.ipynb #9b37a3c7
 def _parted(text: str) -> tuple[str, str]:
@@ -91,7 +93,8 @@ class Template:
         "The template in a YAML file with these entries, of which `reads` and `frame` may be left out. `EngineError` when it is none."
         try:
             template = cls(**yaml.safe_load(Path(path).expanduser().read_text()))
-            for key in (*template.prompts, *template.responses, *template.stops): _check(key.partition("/")[0], key.partition("/")[2] or "monologue", {})
+            for key in (*template.prompts, *template.responses, *template.stops):
+                _check(key.partition("/")[0], key.partition("/")[2] or "monologue", {})
             if not all(isinstance(stops, list) for stops in template.stops.values()): raise TypeError("the stops of a task are a list")
             return template
         except (OSError, TypeError, AttributeError, yaml.YAMLError, EngineError) as error:
@@ -155,7 +158,8 @@ TEMPLATE = Template(
         "backward": _BACKWARD + "[TRACE]",
         "backward/monologue": _BACKWARD + "[MONOLOGUE]",
         "backward/cot": _asking(_THINK, "{code}", "{entry_point}(??) == {output}") + "[THOUGHT]",
-        "backward/direct": _asking("Find arguments that make the assertion true.", "{code}", "{entry_point}(...) == {output}") + "[ANSWER]\nassert {entry_point}",
+        "backward/direct": _asking("Find arguments that make the assertion true.", "{code}", "{entry_point}(...) == {output}")
+        + "[ANSWER]\nassert {entry_point}",
         "refine": _REFINE + "[MONOLOGUE]",
         "refine/cot": _EXPLAIN + _FAILED + "[THOUGHT]",
         "refine/direct": _REFINE + "[REFINED]",

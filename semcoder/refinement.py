@@ -36,10 +36,13 @@ class Arm:
     def read(cls, text: str) -> "Arm":
         "The arm that a text such as 'oracle/monologue@0.2' names; without a temperature it is 0. `RecipeError` when there is none of that name."
         found = re.fullmatch(rf"({'|'.join(SETTINGS)})/({'|'.join(REPAIRS)})(?:@(\d+(?:\.\d+)?))?", text.strip())
-        if not found: raise RecipeError(f"no arm {text.strip()!r}: give one of {', '.join(SETTINGS)}, a slash, one of {', '.join(REPAIRS)}, and @temperature")
+        if not found:
+            raise RecipeError(f"no arm {text.strip()!r}: give one of {', '.join(SETTINGS)}, a slash, one of {', '.join(REPAIRS)}, and @temperature")
         arm = cls(found[1], found[2], float(found[3] or 0))
-        if arm.style == "resample" and not arm.temperature: raise RecipeError(f"the arm {text.strip()!r} would draw the same program again: give @temperature above 0")
-        if arm.feedback == "none" and arm.style != "resample": raise RecipeError(f"the arm {text.strip()!r} has no feedback to repair by: use none/resample")
+        if arm.style == "resample" and not arm.temperature:
+            raise RecipeError(f"the arm {text.strip()!r} would draw the same program again: give @temperature above 0")
+        if arm.feedback == "none" and arm.style != "resample":
+            raise RecipeError(f"the arm {text.strip()!r} has no feedback to repair by: use none/resample")
         return arm
 
     @property
@@ -51,9 +54,11 @@ class Arm:
 def repairs(run: Run, n: int, style: str = "monologue", template: Template = TEMPLATE) -> list[tuple[str, str]]:
     "The `n` shortest repairs of the run's training split as pairs of prompt and response."
     problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
-    bugs = sorted((b for b in run.read("debugging", Bug) if b.accepted and b.problem_id in problems), key=lambda b: (len(b.buggy + b.rationale), b.id))
+    bugs = sorted((b for b in run.read("debugging", Bug) if b.accepted and b.problem_id in problems),
+                  key=lambda b: (len(b.buggy + b.rationale), b.id))
     if len(bugs) < n: raise DataError(f"run {run.name!r} has {len(bugs)} repairs for {n} examples: lower shots")
-    return [(template.prompt("refine", style, **fields), template.response("refine", style, **fields)) for fields in repair_fields(bugs[:n], problems, style)]
+    return [(template.prompt("refine", style, **fields), template.response("refine", style, **fields))
+            for fields in repair_fields(bugs[:n], problems, style)]
 
 # %% ../nbs/09_refinement.ipynb #770a4b7d
 @dataclass(frozen=True)
@@ -126,7 +131,8 @@ def _answer(self: Refiner, pairs: list[tuple[Task, str]], told: list[str], numbe
         return self.ask([c.prompt for c in old], replace(sampling, stop=stop), [replace(c, k=number) for c in old])
     codes = [live(self.bench.program(item, answer), item.entry_point) for item, answer in pairs]
     if self.arm.style == "next": codes = traced([(code, failing_call(failure)) for code, failure in zip(codes, told)])
-    prompts = [self.template.prompt("refine", self.arm.style, self.shots, description=self.bench.fields(item)["description"], code=code, failure=failure)
+    prompts = [self.template.prompt("refine", self.arm.style, self.shots, description=self.bench.fields(item)["description"],
+                                    code=code, failure=failure)
                for (item, _), code, failure in zip(pairs, codes, told)]
     return self.ask(prompts, replace(sampling, stop=self.template.stop("refine")), old, style=self.arm.style, round=number,
                     template=f"{self.template.name} {self.template.digest}")
@@ -141,7 +147,8 @@ def _turn(self: Refiner, number: int, found: dict[str, Verdict], looked_at: list
     waiting = [n for n, failure in enumerate(told) if failure]
     answers = dict(zip(waiting, self.answer([pairs[n] for n in waiting], [told[n] for n in waiting], number)))
     spent = [sum(c.completion_tokens for c in [*thoughts[n], *([answers[n]] if n in answers else [])]) for n in range(len(pairs))]
-    turns = [Turn(self.bench.name, self.arm.name, number, v.item_id, v.completion_id, told[n], answers[n].id if n in answers else "", spent[n]) for n, v in enumerate(held)]
+    turns = [Turn(self.bench.name, self.arm.name, number, v.item_id, v.completion_id, told[n], answers[n].id if n in answers else "", spent[n])
+             for n, v in enumerate(held)]
     return [*turns, *(c for group in thoughts for c in group), *answers.values(), *judge(self.bench, list(answers.values()))]
 Refiner.turn = _turn
 

@@ -298,7 +298,8 @@ def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home:
                 found = prepare(here, task, task.stage in forced)
                 said = {"done": "done before", "anew": "made anew"}.get(found.kind, "") + (found.why and f", {found.why}")
                 display.say(f"[{n + 1}/{len(tasks)}] {task.name}{said and ': '}{said}")
-                if found.kind == "done": rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": said})
+                if found.kind == "done":
+                    rows.append({"stage": task.name, "seconds": here.manifest(task.stage)["seconds"], "peak GiB": None, "": said})
                 else: rows.append(execute(task, here.path / "nbs" / f"{task.name}.ipynb", display, progress) | {"": said})
                 display.outer.update()
     finally:
@@ -344,7 +345,8 @@ def spread_table(runs: list[Run]) -> list[dict[str, Any]]:
     for run in runs:
         for score in run.read("evaluation", Score): found.setdefault((score.benchmark, score.model, score.style, score.metric), []).append(score)
     spreads = [(key, scores, spread(scores)) for key, scores in found.items() if len(scores) == len(runs)]
-    return [dict(zip(("benchmark", "model", "style", "metric"), key)) | {"mean": f"{100 * s.mean:.1f}", "interval": f"{100 * s.low:.1f} to {100 * s.high:.1f}",
+    return [dict(zip(("benchmark", "model", "style", "metric"), key))
+            | {"mean": f"{100 * s.mean:.1f}", "interval": f"{100 * s.low:.1f} to {100 * s.high:.1f}",
              "by seed": " ".join(f"{100 * score.value:.1f}" for score in scores)} for key, scores, s in spreads]
 
 # %% ../nbs/12_reproduce.ipynb #c3cb81da
@@ -357,6 +359,7 @@ def plan_table(recipe: str | Path, run: str = "", limit: int | None = None, home
         usual = parameters(task.notebook)
         given = {key: value for key, value in task.params.items() if key != "run" and value != usual[key]}
         state = state_of(here, task)
-        rows.append({"stage": task.name, "state": state.kind + (state.why and f": {state.why}"), "seconds": here.manifest(task.stage)["seconds"] if here.has(task.stage) else None,
+        rows.append({"stage": task.name, "state": state.kind + (state.why and f": {state.why}"), "seconds": here.manifest(task.stage)["seconds"]
+                     if here.has(task.stage) else None,
                      "parameters": ", ".join(f"{k}={v}" for k, v in given.items())})
     return rows

@@ -529,7 +529,8 @@ if _WORKER > 1:
     _remove(_HOME)
 """
 _SHIPPED = (
-    *WRITER, describe, _compiled, load_program, _prctl, _limit, _join, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _reaches, _shares, _answer, _child, _write, _missing, _read,
+    *WRITER, describe, _compiled, load_program, _prctl, _limit, _join, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _reaches,
+    _shares, _answer, _child, _write, _missing, _read,
     _Child, _drain, _reap, _children, _emptied, _remove, _life, _serve)
 
 def source_of(*objects) -> str:
@@ -543,7 +544,8 @@ def _class_source(kind: type) -> str:
     return next(ast.get_source_segment(text, node) for node in ast.parse(text).body
                 if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
 
-_TABLES = {name: globals()[name] for name in ("CALLS", "_DENIED", "_TOOLS", "_ALLOW", "_REFUSE", "_ABSENT", "_OWN", "_QUIET", "_PLAIN_NAMES", "_LOUD")}
+_TABLES = {name: globals()[name] for name in ("CALLS", "_DENIED", "_TOOLS", "_ALLOW", "_REFUSE", "_ABSENT", "_OWN", "_QUIET",
+                                              "_PLAIN_NAMES", "_LOUD")}
 _SOURCE = _IMPORTS + "".join(f"{name} = {value!r}\n" for name, value in _TABLES.items()) + "\n" + source_of(*_SHIPPED)
 _PLAIN = source_of(run_program) + "run = run_program\n"
 
@@ -623,7 +625,8 @@ def _receive(fd: int, seconds: float, room: int) -> bytearray:
     return text[4:]
 
 # %% ../nbs/01_sandbox.ipynb #8429bb52
-_BOUNDS = {"memory": (("memory.max", "memory.swap.max"), ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")), "pids": (("pids.max",), ("pids.max",))}
+_BOUNDS = {"memory": (("memory.max", "memory.swap.max"), ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")),
+           "pids": (("pids.max",), ("pids.max",))}
 
 class _Groups:
     "The control groups of one worker, as far as this user may make some: `folders`, one a resource."
@@ -898,7 +901,8 @@ def _attempts(folder: str, port: int) -> dict[str, tuple[str, str]]:
     "Layer -> the call that tries what it forbids, and the status when the layer holds."
     mine = os.getpid()
     return {
-        "time": ("forever()", "timeout"), "memory": ("memory()", "memory"), "memory together": ("together()", "memory"), "file size": ("big_file()", "exception"),
+        "time": ("forever()", "timeout"), "memory": ("memory()", "memory"), "memory together": ("together()", "memory"),
+        "file size": ("big_file()", "exception"),
         "disk": ("fill()", "exception"), "other processes": (f"os.getpriority(os.PRIO_PROCESS, {mine})", "exception"),
         "processes": ("many()", "exception"), "descriptors": ("descriptors()", "exception"),
         "environment": ("os.environ['PATH']", "exception"), "privileges": ("privileges()", "exception"),
@@ -906,7 +910,8 @@ def _attempts(folder: str, port: int) -> dict[str, tuple[str, str]]:
         "writing files": (f"open({folder!r} + '/written', 'w')", "exception"),
         "network": (f"socket.create_connection(('127.0.0.1', {port}), 1).fileno()", "exception"),
         "local sockets": ("socket.socket(socket.AF_UNIX).fileno()", "exception"), "signals": (f"os.kill({mine}, 0)", "exception"),
-        "signals through files": ("remote()", "exception"), "shared memory": ("os.memfd_create('x')", "exception"), "memory of others": (f"open('/proc/{mine}/mem', 'rb').fileno()", "exception"),
+        "signals through files": ("remote()", "exception"), "shared memory": ("os.memfd_create('x')", "exception"),
+        "memory of others": (f"open('/proc/{mine}/mem', 'rb').fileno()", "exception"),
         "other programs": ("os.execv('/bin/true', ['true'])", "exception")}
 
 # %% ../nbs/01_sandbox.ipynb #64fc0d89

@@ -74,7 +74,8 @@ def score(verdicts: list[Verdict], k: int = 1, bench: Benchmark | None = None, o
     parsed = sum(v.status != "unparsed" for v in verdicts) / len(verdicts)
     what = (bench.name, bench.data) if bench else ("", "")
     who = (of.model, of.style, of.sampling, of.round) if of else ("", "", "", 0)
-    return Score(what[0], who[0], who[1], f"pass@{k} ({rule})" if rule else f"pass@{k}", k, len(shares), float(shares.mean()), low, high, parsed, what[1], who[2], who[3],
+    return Score(what[0], who[0], who[1], f"pass@{k} ({rule})" if rule else f"pass@{k}", k, len(shares), float(shares.mean()), low, high, parsed,
+                 what[1], who[2], who[3],
                  [v.id for v in verdicts])
 
 # %% ../nbs/07e_scores.ipynb #e86bf1ac
@@ -116,7 +117,8 @@ def compare(a: Score, b: Score, verdicts: Iterable[Verdict], seed: int = 0) -> C
     by_id = {v.id: v for v in verdicts}
     of_a, of_b = (_by_item(by_id[v] for v in s.verdicts) for s in (a, b))
     rule = a.metric.partition(" (")[2].rstrip(")")
-    if a.metric != b.metric or rule == "released": raise DataError(f"{a.metric} and {b.metric} are not compared: score both by one rule, not by 'released'")
+    if a.metric != b.metric or rule == "released":
+        raise DataError(f"{a.metric} and {b.metric} are not compared: score both by one rule, not by 'released'")
     if of_a.keys() != of_b.keys() or (a.benchmark, a.k, a.data) != (b.benchmark, b.k, b.data):
         raise DataError(f"{a.model} and {b.model} were not scored on the same items of {a.benchmark}: evaluate both with the same limit and k")
     x, y = _shares(of_a, a.k, rule), _shares({item: of_b[item] for item in of_a}, a.k, rule)
@@ -141,7 +143,8 @@ class Spread:
 def spread(scores: Iterable[Score]) -> Spread:
     "The spread of 2 to 10 scores that differ in their seeds alone. Raises `DataError` for another number, or for scores of different things."
     scores = list(scores)
-    if len({(s.benchmark, s.style, s.metric, s.data, s.n) for s in scores}) > 1: raise DataError("these scores are of different things: give one benchmark, style and metric, with several seeds")
+    if len({(s.benchmark, s.style, s.metric, s.data, s.n) for s in scores}) > 1:
+        raise DataError("these scores are of different things: give one benchmark, style and metric, with several seeds")
     if len(scores) - 1 not in STUDENT: raise DataError(f"a spread needs 2 to {len(STUDENT) + 1} seeds, not {len(scores)}")
     values = [s.value for s in scores]
     half = STUDENT[len(values) - 1] * stdev(values) / math.sqrt(len(values))

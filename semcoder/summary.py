@@ -41,9 +41,11 @@ def pipeline(run: Run) -> list[Point]:
     problems, executions = _read(run, "synthesis", Problem), _read(run, "synthesis", Execution)
     counts = {("I", "real functions"): sum(not p.level for p in problems), ("I", "generated programs"): sum(p.level > 0 for p in problems),
               ("II", "executed calls"): len(executions), ("II", "traced steps"): sum(len(t.steps) for t in _read(run, "synthesis", Trace)),
-              ("II", "forward monologues"): sum(m.direction == "forward" for m in kept), ("II", "backward monologues"): sum(m.direction == "backward" for m in kept),
+              ("II", "forward monologues"): sum(m.direction == "forward" for m in kept),
+              ("II", "backward monologues"): sum(m.direction == "backward" for m in kept),
               ("III", "faulty programs, explained and repaired"): sum(b.accepted for b in _read(run, "debugging", Bug)),
-              ("training", "samples"): sum(c.samples for c in _read(run, "training", Checkpoint)), ("training", "tokens"): sum(c.tokens for c in _read(run, "training", Checkpoint))}
+              ("training", "samples"): sum(c.samples for c in _read(run, "training", Checkpoint)),
+              ("training", "tokens"): sum(c.tokens for c in _read(run, "training", Checkpoint))}
     return [_count("pipeline", series, at, n) for (series, at), n in counts.items()]
 
 # %% ../nbs/10d_summary.ipynb #b4a05f2a
@@ -71,7 +73,8 @@ def acceptance(run: Run) -> list[Point]:
     for series, rows in _answered(run, "evaluation").items():
         told = [row for row in rows if row.claims]
         if told: points += [_share("acceptance", series, "the right answer", sum(r.passed for r in told), len(told)),
-                            _share("acceptance", series, "the right answer, no false step", sum(r.passed and r.right == r.claims for r in told), len(told))]
+                            _share("acceptance", series, "the right answer, no false step",
+                                   sum(r.passed and r.right == r.claims for r in told), len(told))]
     return points
 
 # %% ../nbs/10d_summary.ipynb #38dcca93
@@ -83,7 +86,8 @@ def reached(run: Run) -> list[Point]:
     points = [_mean("coverage", f"{name} reached", "real functions", shares) for name, shares in
               (("lines", [c.line_share for c in found]), ("branches", [c.branch_share for c in found if c.branches])) if shares]
     told = [m for m in _read(run, "monologue", Monologue) if m.accepted]
-    return points + [_mean("coverage", "executed steps told", f"{d} monologues", [m.coverage for m in told if m.direction == d]) for d in ("forward", "backward") if any(m.direction == d for m in told)]
+    return points + [_mean("coverage", "executed steps told", f"{d} monologues", [m.coverage for m in told if m.direction == d])
+                     for d in ("forward", "backward") if any(m.direction == d for m in told)]
 
 # %% ../nbs/10d_summary.ipynb #343e30ab
 def reasoning(run: Run, stages: Iterable[str] = ("evaluation", "ablations")) -> list[Point]:
@@ -99,7 +103,8 @@ def similarity(run: Run, items: Iterable[Item]) -> list[Point]:
     problems, by_benchmark, points = _read(run, "synthesis", Problem), defaultdict(list), []
     for item in items: by_benchmark[item.benchmark].append(item)
     for name, known in by_benchmark.items() if problems else ():
-        sides = {"descriptions": ([p.description for p in problems], [i.description for i in known]), "code": ([bare_code(p.code) for p in problems], [i.code for i in known])}
+        sides = {"descriptions": ([p.description for p in problems], [i.description for i in known]),
+                 "code": ([bare_code(p.code) for p in problems], [i.code for i in known])}
         for side, (ours, theirs) in sides.items():
             near = Counter(min(STEPS - 1, int(share * STEPS)) for _, share in nearest(ours, theirs))
             points += [_share("similarity", f"{name}, {side}", f"{step / STEPS:.2f}", near[step], len(problems)) for step in range(STEPS)]
@@ -157,13 +162,15 @@ def tokens(run: Run) -> list[Point]:
     "Tokens that models learned, read and wrote in each stage."
     points = []
     for stage in ("training", "evaluation", "refinement", "ablations"):
-        counts = {"learned": sum(c.tokens for c in _read(run, stage, Checkpoint)), "read": sum(c.prompt_tokens for c in _read(run, stage, Completion)),
+        counts = {"learned": sum(c.tokens for c in _read(run, stage, Checkpoint)),
+                  "read": sum(c.prompt_tokens for c in _read(run, stage, Completion)),
                   "written": sum(c.completion_tokens for c in _read(run, stage, Completion))}
         points += [_count("tokens", stage, at, n) for at, n in counts.items() if n]
     return points
 
 # %% ../nbs/10d_summary.ipynb #effffc9d
-def _tidy(code: str) -> bool: return code.startswith("def ") and code.count("\ndef ") == 0 and code.count("\n") < 9 and max(map(len, code.split("\n"))) < 64
+def _tidy(code: str) -> bool:
+    return code.startswith("def ") and code.count("\ndef ") == 0 and code.count("\n") < 9 and max(map(len, code.split("\n"))) < 64
 
 def example(run: Run) -> list[Record]:
     "A `Problem`, one of its `Execution`s and a forward and a backward `Monologue` about it, fit to be shown; nothing when no execution has both."
@@ -173,7 +180,8 @@ def example(run: Run) -> list[Record]:
         if m.accepted: told[m.execution_id].setdefault(m.direction, m)
     def cost(key: str) -> tuple:
         p = problems[executions[key].problem_id]
-        return (not comes_back(traces[key].steps)[0], not _tidy(p.code), bool(p.level), not p.description, sum(len(m.text) for m in told[key].values()), key)
+        return (not comes_back(traces[key].steps)[0], not _tidy(p.code), bool(p.level), not p.description,
+                sum(len(m.text) for m in told[key].values()), key)
     both = min((key for key, texts in told.items() if len(texts) == 2), key=cost, default=None)
     return [] if both is None else [problems[executions[both].problem_id], executions[both], told[both]["forward"], told[both]["backward"]]
 
@@ -183,5 +191,6 @@ KINDS = (Point, Problem, Execution, Monologue)
 def summary(run: Run, items: Iterable[Item] = ()) -> list[Record]:
     "The points and the example of a run; `items` are of the benchmarks that its problems are compared with. Of a run that was kept as rows alone, what was kept."
     if run.has("summary"): return [row for kind in KINDS for row in run.read("summary", kind)]
-    parts: list[Callable[[Run], list]] = [pipeline, acceptance, reached, reasoning, lambda r: similarity(r, items), categories, varied, tokens, example]
+    parts: list[Callable[[Run], list]] = [pipeline, acceptance, reached, reasoning, lambda r: similarity(r, items), categories,
+                                          varied, tokens, example]
     return sorted((row for part in parts for row in part(run)), key=lambda row: KINDS.index(type(row)))

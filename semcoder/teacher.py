@@ -335,7 +335,8 @@ class ErrorCount:
 
 def kind_of_error(attempt: Attempt) -> tuple[str, str]:
     "The phase in which an attempt failed, and the name of the error."
-    if attempt.status != "exception": return ("teacher" if attempt.status in ("unparsed", "repeated", "uncalled", "engine") else "limit"), attempt.status
+    if attempt.status != "exception":
+        return ("teacher" if attempt.status in ("unparsed", "repeated", "uncalled", "engine") else "limit"), attempt.status
     name = attempt.error.partition(":")[0]
     return ("syntax" if name in ("SyntaxError", "IndentationError", "TabError") else "run"), name
 

@@ -700,7 +700,8 @@ def _clipped(text: str, width: int) -> str:
 def _folded(states: list[str]) -> list[str]:
     "The executions of a line, the middle of a long list left out."
     few = len(states) <= _FEW
-    return [text or "-" if len(states) > 1 else text for text in (states if few else states[:2])] + ([] if few else [f"... {len(states) - 3} more", states[-1] or "-"])
+    return [text or "-" if len(states) > 1 else text for text in (states if few else states[:2])] + ([] if few
+        else [f"... {len(states) - 3} more", states[-1] or "-"])
 
 # %% ../nbs/02_tracing.ipynb #3547fb81
 _TABLE = "border-collapse:collapse;font-family:monospace;white-space:pre;margin:0"

@@ -151,7 +151,8 @@ def training_step(model: PreTrainedModel, step: list[Encoded], config: Training,
             total += loss.detach()
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
     mean = accelerator.reduce(total).item()
-    if not math.isfinite(mean): raise EngineError(f"the loss of {config.name!r} is {mean}: lower lr={config.lr:g}, or use precision='float32' instead of {config.precision!r}")
+    if not math.isfinite(mean):
+        raise EngineError(f"the loss of {config.name!r} is {mean}: lower lr={config.lr:g}, or use precision='float32' instead of {config.precision!r}")
     return mean
 
 # %% ../nbs/07_training.ipynb #71cc0700
@@ -266,7 +267,8 @@ def _merged(model: PeftModel, weights: dict[str, torch.Tensor], config: Training
     model.save_pretrained(adapter, state_dict=weights, save_embedding_layers=False)
     return PeftModel.from_pretrained(load_model(config.base)[0], adapter).merge_and_unload().to(torch.bfloat16)
 
-def save_checkpoint(accelerator: Accelerator, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: Training, folder: Path, facts: dict[str, Any]) -> None:
+def save_checkpoint(accelerator: Accelerator, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, config: Training, folder: Path,
+                    facts: dict[str, Any]) -> None:
     "Gather the weights and write the checkpoint's folder, whole or not at all. All processes call this, the first one writes."
     weights, spare = accelerator.get_state_dict(model), folder.with_name(f".{folder.name}.saving")
     if not accelerator.is_main_process: return
@@ -286,8 +288,10 @@ def save_checkpoint(accelerator: Accelerator, model: PreTrainedModel, tokenizer:
 def _facts(samples: list[Sample], encoding: Encoding, losses: list[Loss], config: Training, lineage: dict[str, Any]) -> dict[str, Any]:
     "All that went into a checkpoint, and the curve."
     kinds, last = Counter(f"{s.task}/{s.style}" for s in samples), losses[-1]
-    return {"training": plain(config), "lineage": lineage, "base revision": base_revision(config.base), "template": f"{TEMPLATE.name} {TEMPLATE.digest}",
-            "samples": dict(sorted(kinds.items())), "dropped": encoding.dropped, "cut": encoding.cut, "digest of samples": samples_digest(encoding.samples),
+    return {"training": plain(config), "lineage": lineage, "base revision": base_revision(config.base),
+            "template": f"{TEMPLATE.name} {TEMPLATE.digest}",
+            "samples": dict(sorted(kinds.items())), "dropped": encoding.dropped, "cut": encoding.cut,
+            "digest of samples": samples_digest(encoding.samples),
             "trained samples": sum(map(len, plan_steps(encoding.samples, config))), "tokens": last.tokens, "steps": last.step, "loss": last.loss,
             "versions": versions(), "losses": [[l.step, l.loss, l.lr, l.tokens] for l in losses]}
 
@@ -305,7 +309,8 @@ def model_card(facts: dict[str, Any]) -> str:
     config, lineage = facts["training"], facts["lineage"]
     source = {**lineage.get("params", {}), **{f"rows of {stage}": digest for stage, digest in lineage.get("reads", {}).items()}}
     source = {key: value for key, value in source.items() if key not in config or value != config[key]}
-    mixture = {part["entry"]: f"{part['taken']} of {part['found']} samples, weight {part['weight']:g}, data {part['data']}" for part in lineage.get("mixture", [])}
+    mixture = {part["entry"]: f"{part['taken']} of {part['found']} samples, weight {part['weight']:g}, data {part['data']}"
+               for part in lineage.get("mixture", [])}
     curve = {f"step {step}": f"{loss:.4f}" for step, loss, *_ in facts["losses"][-5:]}
     keys = ("dropped", "cut", "digest of samples", "trained samples", "tokens", "steps", "template", "weights")
     return "\n".join([
@@ -314,9 +319,11 @@ def model_card(facts: dict[str, Any]) -> str:
         "The licence of the base applies to these weights, and those of the sources to what was learned from them.", "",
         "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "folder = ...    # the folder of this file",
         "model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)", "```", "",
-        f"Prompts must be those of the template {facts['template']}.", *(["`adapter/` holds the LoRA weights alone, for peft and vLLM."] if config["method"] == "lora" else []), "",
+        f"Prompts must be those of the template {facts['template']}.",
+        *(["`adapter/` holds the LoRA weights alone, for peft and vLLM."] if config["method"] == "lora" else []), "",
         _table("mixture", mixture), _table("samples", facts["samples"]), _table("what came of them", {key: facts[key] for key in keys}),
-        _table(f"from run {lineage.get('run', '?')}", source), _table("training", config), _table("loss, the last steps", curve), _table("versions", facts["versions"])])
+        _table(f"from run {lineage.get('run', '?')}", source), _table("training", config), _table("loss, the last steps", curve),
+        _table("versions", facts["versions"])])
 
 # %% ../nbs/07_training.ipynb #a7b7e1d5
 def finetune(samples: list[Sample], config: Training, folder: Path, lineage: dict[str, Any]) -> None:
@@ -326,7 +333,8 @@ def finetune(samples: list[Sample], config: Training, folder: Path, lineage: dic
         accelerator = start(config)
         model, tokenizer = load_trainable(config)
         encoding = encode(samples, tokenizer, config.max_length, config.too_long)
-        if not encoding.samples: raise DataError(f"none of {len(samples)} samples has at most max_length={config.max_length} tokens: raise it, or make samples")
+        if not encoding.samples:
+            raise DataError(f"none of {len(samples)} samples has at most max_length={config.max_length} tokens: raise it, or make samples")
         model, losses = fit(model, encoding.samples, config, state, accelerator)
         save_checkpoint(accelerator, model, tokenizer, config, folder, _facts(samples, encoding, losses, config, lineage))
     if accelerator.is_main_process: shutil.rmtree(state)
@@ -341,8 +349,10 @@ def launch_config(launch: str) -> tuple[Path, Any]:
     try: wanted = load_config_from_file(str(path))
     except Exception as error: raise EngineError(f"{path} is not a configuration of accelerate: {' '.join(str(error).split())[:200]}") from None
     here, each = torch.cuda.device_count(), wanted.num_processes // wanted.num_machines
-    if not wanted.use_cpu and here < each: raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here}: lower num_processes in a copy of {path}, or choose another launch")
-    if wanted.distributed_type == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"): raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install deepspeed")
+    if not wanted.use_cpu and here < each:
+        raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here}: lower num_processes in a copy of {path}, or choose another launch")
+    if wanted.distributed_type == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"):
+        raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install deepspeed")
     return path, wanted
 
 def _command(path: Path, job: Path, on_cpu: bool) -> tuple[list[str], dict[str, str]]:

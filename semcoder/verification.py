@@ -17,7 +17,8 @@ from functools import lru_cache
 
 from .core import DataError, Monologue, Trace
 from .narration import (CONSTRAINTS, SECTIONS, TELLING, WORDS, Event, body, changed_in, constraint, deeds, equations, forms_in, forms_of,
-    frame_of, function_of, is_loop, narrate, outer, parsed, properties, reductions, replay, solve, sources, told_of, totals, truth, understanding, unparsed)
+    frame_of, function_of, is_loop, narrate, outer, parsed, properties, reductions, replay, solve, sources, told_of, totals, truth,
+    understanding, unparsed)
 from .sandbox import same
 
 # %% ../nbs/04b_verification.ipynb #4d1a1e3f
@@ -378,7 +379,8 @@ def _read_span(reading: _Reading, text: str, start: int, number: int, found: re.
 
 # %% ../nbs/04b_verification.ipynb #391f3927
 _ORDINALS = {word: n for n, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth".split(), 1)}
-_COUNTS = {word: n for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())} | {"once": 1, "twice": 2, "thrice": 3, "no": 0}
+_COUNTS = {word: n for n, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())} | {"once": 1,
+    "twice": 2, "thrice": 3, "no": 0}
 _LINE = re.compile(r"\bL(\d{1,5})\b|\blines? (\d{1,5})\b", re.I)
 _TURN = re.compile(rf"\b(?:iteration|round|turn|pass)\s+(?:number |#)?(\d+)\b(?!\s*(?:to|-|–)\s*\d)|\b(?:({'|'.join(_ORDINALS)}|last|final)|(\d+)(?:st|nd|rd|th)) (?:iteration|round|turn|pass|time)\b", re.I)
 _HYPOTHETICAL = re.compile(r"\b(?:should|would|could|might|must have|expected|correct program|instead of|suppose|if we|if it (?:were|had)|original program|unless|whenever|for any|in general)\b", re.I)
@@ -479,8 +481,11 @@ def _about_value(reading: _Reading, place: _Place, name: str, value: str, change
 def _value_claims(reading: _Reading, sentence: str, place: _Place) -> Iterator[tuple[int, int, _Judged]]:
     for found in re.finditer(rf"(?:length of {_NAME} (?:is|becomes)|{_NAME} has length|len\({_NAME}\) (?:is|=|==))\s", sentence):
         name, value = next(filter(None, found.groups())), _value_at(sentence, found.end())
-        if value: yield found.start(), value[1], _decide(reading, place, lambda e: _has_length(e, name, value[0]), f"its length is another: {_values_at(reading, place, name)}")
-    for pattern, change in ((rf"{_NAME}\s+{_CHANGE}\s", True), (rf"\b(?:set|update|initiali[sz]e|increment|decrement|increase|decrease|reset|assign|chang)\w* {_NAME}(?: from \S+)? (?:to|as|with|at)\s", True),
+        if value:
+            yield found.start(), value[1], _decide(reading, place, lambda e: _has_length(e, name, value[0]),
+                                                   f"its length is another: {_values_at(reading, place, name)}")
+    for pattern, change in ((rf"{_NAME}\s+{_CHANGE}\s", True),
+                            (rf"\b(?:set|update|initiali[sz]e|increment|decrement|increase|decrease|reset|assign|chang)\w* {_NAME}(?: from \S+)? (?:to|as|with|at)\s", True),
                             (rf"{_NAME}\s*(?<![=!<>])(?:{_STATE})(?![=\w])", False), (rf"\bgives? {_NAME} the value\s", True)):
         for found in re.finditer(pattern, sentence):
             value = _value_at(sentence, found.end())
@@ -498,7 +503,8 @@ def _about_condition(reading: _Reading, place: _Place, text: str, claimed: bool)
     "An expression is true or false."
     if (normal := _normal(text)) is None: return None
     def holds(event: Event) -> bool | None:
-        if truth(event) is not None and normal in {unparsed(event.statement.test), *forms_of(event.statement.test, event)}: return truth(event) is claimed
+        if truth(event) is not None and normal in {unparsed(event.statement.test), *forms_of(event.statement.test, event)}:
+            return truth(event) is claimed
         value = _simplest(normal, event.before, event.program.names)
         return None if value is None or not any(n in event.before for n in re.findall(r"[A-Za-z_]\w*", normal)) else bool(ast.literal_eval(value)) is claimed
     if (value := _simplest(normal, {}, frozenset())) is not None:
@@ -517,11 +523,13 @@ def _condition_claims(reading: _Reading, sentence: str, place: _Place) -> Iterat
         if place.lines or place.turn is not None: yield found.start(), found.end(), _branch(reading, place, claimed)
     for found in re.finditer(r"\b(?:(enter|take|execute|go into|run)s?|(skip|bypass(?:e|es)?|do(?:es)? not enter)s?) (?:the )?`?(if|else|elif|body)\b|\bbranch (?:is|was) (not )?(?:taken|entered)", sentence, re.I):
         claimed = not found[2] if found[3] else not found[4]
-        if place.lines or place.turn is not None: yield found.start(), found.end(), _branch(reading, place, claimed is not (str(found[3]).lower() == "else"))
+        if place.lines or place.turn is not None:
+            yield found.start(), found.end(), _branch(reading, place, claimed is not (str(found[3]).lower() == "else"))
 
 def _branch(reading: _Reading, place: _Place, claimed: bool) -> _Judged:
     "The condition at a place holds or not."
-    return _decide(reading, place, lambda e: None if truth(e) is None or is_loop(e.statement) else truth(e) is claimed, "the branch goes the other way")
+    return _decide(reading, place, lambda e: None if truth(e) is None or is_loop(e.statement) else truth(e) is claimed,
+                   "the branch goes the other way")
 
 # %% ../nbs/04b_verification.ipynb #fb65ce9b
 def _number(word: str) -> int | None:
@@ -547,7 +555,8 @@ def _about_count(reading: _Reading, place: _Place, count: int) -> _Judged:
 
 def _loop_claims(reading: _Reading, sentence: str, place: _Place) -> Iterator[tuple[int, int, _Judged]]:
     for found in re.finditer(r"\bloop\b[^.;]{0,40}?\b(?:runs?|iterates?|executes?|repeats?|loops?|goes|makes?|performs?|completes?|ran|iterated)\b[^.;,]{0,20}?\b(?:(\d+|[a-z]+) (?:times|iterations?)|(once|twice|thrice))\b", sentence, re.I):
-        if (count := _number(found[1] or found[2])) is not None: yield found.start(), found.end(), _about_count(reading, replace(place, turn=None), count)
+        if (count := _number(found[1] or found[2])) is not None:
+            yield found.start(), found.end(), _about_count(reading, replace(place, turn=None), count)
     for found in re.finditer(r"\b(?:after|there are|in|for a total of|total of|performs|makes) (\d+|two|three|four|five|six|seven|eight|nine|ten) iterations\b", sentence, re.I):
         if (count := _number(found[1])) is not None: yield found.start(), found.end(), _about_count(reading, replace(place, turn=None), count)
     for found in _LINE_RUNS.finditer(sentence):
@@ -599,7 +608,10 @@ def _return_claims(reading: _Reading, sentence: str, place: _Place) -> Iterator[
     for found in re.finditer(r"\braises? (?:an? )?[`*]*(\w+(?:Error|Exception|Iteration))|[`*]*(\w+(?:Error|Exception|Iteration))[`*]* is (?:raised|caught|thrown)", sentence):
         if re.match(r"[`*]* (?:if|when|for)\b", sentence[found.end() :]): continue
         kind = found[1] or found[2]
-        yield found.start(), found.end(), _decide(reading, place, lambda e: e.step.event == "exception" and e.step.changed["exception"].startswith(kind) or (None if e.step.event != "exception" and place.lines == () else False), f"no {kind} is raised there")
+        yield found.start(), found.end(), _decide(reading, place, lambda e: e.step.event == "exception"
+                                                  and e.step.changed["exception"].startswith(kind)
+                                                  or (None if e.step.event != "exception" and place.lines == () else False),
+                                                  f"no {kind} is raised there")
 
 # %% ../nbs/04b_verification.ipynb #6aa0f04d
 _ARITHMETIC = re.compile(r"(?<![\w.\])])(-?\d[\d.]*(?:\s*(?:\*\*|//|[-+*/%])\s*\(?-?\d[\d.]*\)?)+)\s*(?:=|==|is|gives|equals)\s+`?(-?\d+(?:\.\d+)?)(?![\w.]*\d)(?!\s*(?:[-+*/%<>]|and\b|or\b))")
@@ -607,7 +619,8 @@ _ARITHMETIC = re.compile(r"(?<![\w.\])])(-?\d[\d.]*(?:\s*(?:\*\*|//|[-+*/%])\s*\
 def _plain_claims(reading: _Reading, sentence: str, place: _Place) -> Iterator[tuple[int, int, _Judged]]:
     for found in _ARITHMETIC.finditer(sentence):
         value = _simplest(found[1], {}, frozenset())
-        if value is not None: yield found.start(), found.end(), ("true", "", []) if ast.literal_eval(value) == float(found[2]) else ("false", f"it is {value}", [])
+        if value is not None:
+            yield found.start(), found.end(), ("true", "", []) if ast.literal_eval(value) == float(found[2]) else ("false", f"it is {value}", [])
     told = sentence.strip(" `*.-")
     if any(pattern.fullmatch(told) for pattern, _ in _PREDICATES):
         held = [_holds(told, e) for e in _candidates(reading, place)]
@@ -633,7 +646,8 @@ def _read_sentence(reading: _Reading, sentence: str, start: int, place: _Place) 
             if doubtful and doubtful.start() < end: verdict, reason, where = "unknown", "it is said of another case", []
             reading.claim(start + begin, sentence[begin:end], verdict, reason)
             if verdict == "true": reading.told.update(n for n, e in enumerate(reading.events) if any(e is w for w in where))
-    if not taken and re.search(r"[A-Za-z]{2}", sentence) and not sentence.lstrip().startswith("#"): reading.claim(start, sentence, "unknown", "nothing that can be checked")
+    if not taken and re.search(r"[A-Za-z]{2}", sentence) and not sentence.lstrip().startswith("#"):
+        reading.claim(start, sentence, "unknown", "nothing that can be checked")
 
 def _read_prose(reading: _Reading, text: str, start: int) -> None:
     "Read a text of any kind, lines in our shapes strictly and the rest as prose."
@@ -709,7 +723,8 @@ def _read_conclusion(reading: _Reading, text: str, start: int, monologue: Monolo
     at = max(text.rfind(monologue.answer), 0)
     reading.claim(start + at, monologue.answer or text, "false" if wrong else "true", wrong)
     ending = rf"{_any('output')} (.*)" if monologue.direction == "forward" else re.escape(monologue.answer) + " returns (.*)"
-    if found := re.fullmatch(ending, text, re.S): _record(reading, text[found.start(1) :], start + found.start(1), [(found[1], "" if _agree(found[1], result) else f"the output is {result}")])
+    if found := re.fullmatch(ending, text, re.S):
+        _record(reading, text[found.start(1) :], start + found.start(1), [(found[1], "" if _agree(found[1], result) else f"the output is {result}")])
     else: _read_prose(reading, text, start)
 
 # %% ../nbs/04b_verification.ipynb #74e2841e
