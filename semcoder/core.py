@@ -588,7 +588,11 @@ def _grouped(paths: list[Path], size: int = 500) -> Iterator[pa.Table]:
             held = []
     if held: yield pa.concat_tables(held).combine_chunks()
 
-# %% ../nbs/00_core.ipynb #3b88d54a
+# %% ../nbs/00_core.ipynb #30d13885
+def _peak(whose: int) -> int:
+    "The most memory that this process, or the largest of those that it started and that ended, has held, in MiB."
+    return resource.getrusage(whose).ru_maxrss // 1024
+
 class Stage:
     """One stage of a run, open for writing: made by `Run.stage`, used in a `with` block.
 
@@ -614,7 +618,7 @@ class Stage:
         with self.held:
             if kind is not None or self.complete: return
             facts = {"rows": _merge(self.path), "versions": versions(), "seconds": round(time.monotonic() - self.started, 1),
-                     "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+                     "memory_mb": max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))}
             write_atomic(self.path / "manifest.json", _dump({**self.plan, **facts, **self.notes}))
             shutil.rmtree(self.path / "parts", ignore_errors=True)
 

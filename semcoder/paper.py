@@ -121,7 +121,7 @@ def table1(run: Run) -> list[dict[str, Any]]:
              **{f"here: {m} (from {row_of(m)})": shown([s for s in scores if (s.benchmark, s.model) == (name, m)], True, paper("Table 1", row_of(m), COLUMNS.get(name, ""))) for m in models}}
             for name in [*own, *COLUMNS]]
 
-# %% ../nbs/10a_paper.ipynb #31a84f9e
+# %% ../nbs/10a_paper.ipynb #963d38d8
 FORMATS = {"few-shot": "Few-shot Prompting", "direct": "", "scratchpad": "w/ Scratchpad", "next": "w/ NeXT", "concise": "w/ Concise Trace",
            "monologue": "w/ Monologue Reasoning"}
 
@@ -135,7 +135,7 @@ def table2(run: Run) -> list[dict[str, Any]]:
     scores = [s for _, s in read_all(run, Score, ["ablations"])]
     ours = {"here: " + b: b for b in dict.fromkeys(s.benchmark for s in scores)} or {"here": ""}
     def cell(name: str, row: str, benchmark: str) -> str:
-        found = [s for s in scores if s.benchmark == benchmark and (s.model == name or name == "few-shot" and s.model.startswith("few-shot"))]
+        found = [s for s in scores if s.benchmark == benchmark and (s.model == name or name == "few-shot" and re.fullmatch(r"few-shot \w+", s.model))]
         spread = ", seeds " + _seeds(found[0], scores) if len(found) == 1 and _seeds(found[0], scores) else ""
         return shown(found, name == "few-shot", paper("Table 2", row, COLUMNS.get(benchmark, ""))) + spread
     names = {name + ending: row for ending in ("", ", equal samples") for name, row in FORMATS.items()
