@@ -1,7 +1,8 @@
 """Kills a run at random moments until it has died often enough, and compares it with one that nobody disturbed: kills.py [--kills 20] [--seed 0] [--home FOLDER]
 
 Each stage gets its share of the kills. Four of five kill every process of the run at once with signal 9, the fifth kills the runner alone, whose kernels and
-sandboxes must then end themselves. In the end every Parquet file of both runs must be the same, byte for byte.
+sandboxes must then end themselves. Half way the run's folder is copied elsewhere, as to another machine, and goes on there. In the end every Parquet file of
+both runs must be the same, byte for byte.
 """
 import argparse
 import random
@@ -66,21 +67,24 @@ def tables(run: Path) -> dict[str, bytes]:
 
 
 def main(kills: int, seed: int, home: Path) -> None:
-    seconds, rng, died, moments = undisturbed(home), random.Random(seed), 0, 0
+    seconds, rng, died, moments, there = undisturbed(home), random.Random(seed), 0, 0, home
     print(f"undisturbed: {sum(seconds):.0f} s, stages {' '.join(f'{s:.0f}' for s in seconds)}; seed {seed}", flush=True)
     while died < kills:
         stage, moments = 1 + moments * STAGES // kills % STAGES, moments + 1
-        said = disturb(home, stage, rng.uniform(0, 0.9 * seconds[stage - 1]), alone=died % 5 == 4)
+        if died == kills // 2 and there == home and (home / "killed").exists():
+            there = Path(shutil.copytree(home / "killed", home / "elsewhere" / "killed")).parent
+            shutil.rmtree(home / "killed")
+        said = disturb(there, stage, rng.uniform(0, 0.9 * seconds[stage - 1]), alone=died % 5 == 4)
         died += "killed" in said
         print(said, flush=True)
-        if "through" in said: shutil.rmtree(home / "killed")
-    last = start(home, "killed")
+        if "through" in said: shutil.rmtree(there / "killed")
+    last = start(there, "killed")
     assert last.wait() == 0, last.stdout.read()
-    whole, killed = tables(home / "whole"), tables(home / "killed")
+    whole, killed = tables(home / "whole"), tables(there / "killed")
     assert whole.keys() == killed.keys(), f"other files: {whole.keys() ^ killed.keys()}"
     differing = [name for name in whole if whole[name] != killed[name]]
     assert not differing, f"these differ: {differing}"
-    print(f"{died} kills, and {len(whole)} Parquet files are the same byte for byte")
+    print(f"{died} kills and a move, and {len(whole)} Parquet files are the same byte for byte")
 
 
 if __name__ == "__main__":
