@@ -51,8 +51,10 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, an
 	SEMCODER_VLLM="$(abspath $(VENV)/vllm/bin/python)" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
 	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
 
-figures: $(VENV)/.run ## draw figures/ again from the rows of RUN (smoke) that are committed in figures/rows
-	$(VENV)/bin/semcoder figures --run $(RUN) --home figures/rows --out figures
+figures: $(VENV)/.run ## draw every folder of figures again from the rows that are committed in it
+	@for rows in figures/rows figures/*/rows; do \
+	    $(VENV)/bin/semcoder figures --run "$$(ls "$$rows")" --home "$$rows" --out "$${rows%/rows}" || exit 1; \
+	done
 
 notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs

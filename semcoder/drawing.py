@@ -6,9 +6,10 @@
 __all__ = ['COLOURS', 'MARKERS', 'STYLE', 'canvas', 'image', 'draw_scores', 'grid_of', 'draw_differences', 'draw_loss',
            'draw_rounds']
 
-# %% ../nbs/10b_drawing.ipynb #9c35ed50
+# %% ../nbs/10b_drawing.ipynb #0cc57120
 import io
 from contextlib import contextmanager
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -98,7 +99,7 @@ def draw_loss(losses: list[Loss], window: int = 10) -> Figure:
         axes.legend()
     return figure
 
-# %% ../nbs/10b_drawing.ipynb #4f3cdfd4
+# %% ../nbs/10b_drawing.ipynb #73c9104a
 def draw_rounds(arms: list[list[Score]]) -> Figure:
     "pass@1 after each round of self-refinement: a panel for each benchmark and setting, a line for each arm, `arms` being their scores by round."
     panels = list(dict.fromkeys((arm[0].benchmark, arm[0].metric) for arm in arms))
@@ -107,7 +108,8 @@ def draw_rounds(arms: list[list[Score]]) -> Figure:
         grid = grid_of(figure, axes, len(panels), sharex=True, sharey=True)
         for arm in arms: _draw_arm(grid[panels.index((arm[0].benchmark, arm[0].metric))], arm, lines.index(_line(arm[0])))
         for panel, (benchmark, metric) in zip(grid, panels):
-            panel.set(title=f"{benchmark}\n{metric.replace(': pass@1', '')}", xlabel="round", ylim=(0, None))
+            panel.set(xlabel="round", ylim=(0, None))
+            panel.set_title(fill(f"{benchmark} {metric.replace(': pass@1', '')}", 26), fontsize=7)
         for panel in grid[::2]: panel.set(ylabel="pass@1 in %")
         known = {label: handle for panel in figure.axes for handle, label in zip(*panel.get_legend_handles_labels())}
         figure.legend(known.values(), known.keys(), loc="outside upper center")
