@@ -43,7 +43,7 @@ def _head(node: ast.AST) -> tuple[int, int, int]:
             return node.lineno, node.lineno, node.lineno
     return node.lineno, node.lineno, node.end_lineno
 
-# %% ../nbs/02_tracing.ipynb #5f1aad15
+# %% ../nbs/02_tracing.ipynb #9a3b0479
 _PARTS = {
     ast.AnnAssign: ("target", "value"), ast.Assert: ("test",), ast.Assign: ("targets", "value"), ast.AugAssign: ("target", "value"),
     ast.BinOp: ("left", "right"), ast.BoolOp: ("values",), ast.Break: (), ast.Call: ("args", "keywords"), ast.Compare: ("left", "comparators"),
@@ -58,10 +58,10 @@ _METHODS = frozenset(name for kind in (str, list, tuple, dict, set, int, float) 
     difference_update discard extend insert intersection_update pop popitem remove reverse setdefault sort symmetric_difference_update update""".split())
 
 class _Effects:
-    "What evaluating syntax does: the names that it surely binds, those that it reads, whether it is calm, and whether it may alter in place."
+    "What evaluating syntax does: the names that it surely binds, those that it reads, whether it is calm, whether it may alter in place, and whether a comprehension in it waits."
 
     def __init__(self, *nodes: ast.AST):
-        self.binds, self.reads, self.calm, self.alters = [], set(), True, False
+        self.binds, self.reads, self.calm, self.alters, self.waits = [], set(), True, False, False
         for node in nodes:
             self.see(node, True)
 
@@ -88,7 +88,7 @@ class _Effects:
         else:
             self.calm = False
 
-# %% ../nbs/02_tracing.ipynb #1c2e094c
+# %% ../nbs/02_tracing.ipynb #fd7557c2
 def _parts(self: _Effects, node: ast.AST, kind: type, sure: bool) -> None:
     if kind is ast.Call:
         self.calm &= isinstance(node.func, ast.Name) and node.func.id in _PURE or isinstance(node.func, ast.Attribute) and node.func.attr in _METHODS
@@ -111,7 +111,8 @@ def _comprehension(self: _Effects, node: ast.AST) -> None:
     targets = _Effects(*(part.target for part in node.generators))
     inner = _Effects(*([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]),
                      *(one for part in node.generators for one in (part.iter, *part.ifs)))
-    self.calm &= inner.calm and targets.calm and not any(part.is_async for part in node.generators)
+    self.waits |= inner.waits or any(part.is_async for part in node.generators)
+    self.calm &= inner.calm and targets.calm and not self.waits
     self.reads |= inner.reads.difference(targets.binds)
 
 # %% ../nbs/02_tracing.ipynb #cdddf51a
@@ -129,7 +130,7 @@ def _captured(node: ast.AST) -> list[str]:
             return [name for name in dict.fromkeys(found) if name]
     return []
 
-# %% ../nbs/02_tracing.ipynb #3b6d2285
+# %% ../nbs/02_tracing.ipynb #090cf139
 _WILD = ("__", "global", "nonlocal", "exec", "eval", "vars", "attr", "builtins", "sys", "weakref", "thread", "signal", "ctypes", "gc", "inspect")
 
 class _Statement:
@@ -155,6 +156,7 @@ class _Program:
             at = scope.setdefault(line, _Statement(line, True))
             done = self.contents(node, scope, at, cleanup)
             at.calm, at.alters = at.calm and done.calm and (line != head or not done.binds), at.alters or done.alters
+            at.waits |= done.waits
             at.reads |= done.reads
             if line != head:
                 at.binds += (*done.binds,)
@@ -425,13 +427,13 @@ class _Kind(dict):
             return next(step.argval for step in dis.get_instructions(self.code) if step.offset == frame.f_lasti)
         return frame.f_lasti
 
-# %% ../nbs/02_tracing.ipynb #4381184e
+# %% ../nbs/02_tracing.ipynb #a7c45b6d
 class _Activation:
     "The trace function of one activation of a function: the statement it is at, its last snapshot, and whether that is plain and calm."
 
     def __init__(self, run: _Run, kind: _Kind):
         self.run, self.kind, self.seen, self.calm = run, kind, {}, True
-        self.now = self.returning = self.reraised = None
+        self.now = self.returning = self.reraised = self.closed = None
         self.first, self.raised = 0, False
 
     def event(self, frame, event: str, arg):
@@ -465,7 +467,7 @@ class _Activation:
         if statement.reraises is not None and sys.exc_info()[1] is not None:
             self.reraised = self.run.text(sys.exc_info()[1])
 
-# %% ../nbs/02_tracing.ipynb #b29e3483
+# %% ../nbs/02_tracing.ipynb #98eb8688
 def _finish(self: _Activation, frame, following: int = 0) -> None:
     "Records the end of the current statement, from which the run goes on to the line `following`, or out of the frame."
     now, run = self.now, self.run
@@ -482,11 +484,11 @@ def _finish(self: _Activation, frame, following: int = 0) -> None:
     quiet = self.raised or reraised or not following and (now.cleanup is not None or self.kind.name == "<lambda>")
     if changed or removed or not quiet:
         run.add(now.line, "line", self.kind.name, changed, removed)
-    if reraised:
-        run.add(now.line, "exception", self.kind.name, {"exception": reraised}, [])
+    for error in filter(None, (reraised, self.closed)):
+        run.add(now.line, "exception", self.kind.name, {"exception": error}, [])
     if following and now.cleanup is not None:
         self.returning = now
-    self.now, self.raised, self.reraised = None, False, None
+    self.now, self.raised, self.reraised, self.closed = None, False, None, None
 
 def _compared(self: _Activation, frame) -> tuple[dict, list]:
     "What changed since the last snapshot: names with literals, and names that are gone."
@@ -505,7 +507,9 @@ def _bind(self: _Activation, names: tuple[str, ...], changed: dict) -> None:
             changed[name] = text = old[2] if type(old) is tuple else self.run.text(old)
             self.run.left -= len(text)
 
-# %% ../nbs/02_tracing.ipynb #de56f564
+# %% ../nbs/02_tracing.ipynb #533ff9ad
+_PAUSES = ("YIELD_VALUE", "RESUME")
+
 def _raise(self: _Activation, frame, kind: type, error: BaseException) -> None:
     "An exception arrives; the ends of iterators that a loop or an await is made of are none."
     at = self.now or self.kind[frame.f_lineno]
@@ -514,6 +518,9 @@ def _raise(self: _Activation, frame, kind: type, error: BaseException) -> None:
     if kind is StopAsyncIteration and at.waits:
         return
     self.raised, self.now = True, at
+    if kind is GeneratorExit and self.kind.operation(frame) in _PAUSES:
+        self.closed = self.run.text(error)
+        return
     _finish(self, frame)
     self.run.tell(at.line, "exception", self.kind.name, error)
     self.raised, self.now = True, at
@@ -523,9 +530,9 @@ def _leave(self: _Activation, frame, value) -> None:
     run, at = self.run, self.now or self.kind[frame.f_lineno]
     operation = self.kind.operation(frame) if value is None or self.kind.suspends else "RETURN_VALUE"
     try:
-        if operation in ("YIELD_VALUE", "RESUME") and not (self.raised and value is None):
+        if operation in _PAUSES and not (self.raised and value is None):
             return run.tell(at.line, "yield", self.kind.name, _unwrapped(value))
-        if self.now:
+        if self.now and not self.closed:
             _finish(self, frame)
         if operation.startswith("RETURN"):
             run.tell((at if at.cleanup is not None else self.returning or at).line, "return", self.kind.name, value)
@@ -538,7 +545,7 @@ def _unwrapped(value):
     wrapped = type(kind) is type and kind.__name__ == "async_generator_wrapped_value" and not kind.__flags__ & 1 << 9
     return gc.get_referents(value)[0] if wrapped else value
 
-# %% ../nbs/02_tracing.ipynb #f94b5269
+# %% ../nbs/02_tracing.ipynb #2b2c83f7
 @lru_cache(1)
 def _tables(code: str) -> _Program:
     return _Program(code)
@@ -578,7 +585,7 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import chain, repeat
 from operator import is_
-_ATOMS = {{id(kind) for kind in (int, str, float, bool, bytes, type(None))}}
+_PAUSES, _ATOMS = {_PAUSES!r}, {{id(kind) for kind in (int, str, float, bool, bytes, type(None))}}
 _ROWS, _HUGE, _HIDDEN = {{id(list), id(tuple)}}, 1 << 2000, {_HIDDEN!r}
 _TINY, _WILD, _PURE, _METHODS = -_HUGE, {_WILD!r}, frozenset({sorted(_PURE)!r}), frozenset({sorted(_METHODS)!r})
 _SURE = {{ast.BoolOp: 1, ast.IfExp: 1, ast.Compare: 2}}
