@@ -464,12 +464,20 @@ def raw_seeds(where: str, rule: str = "subtree", per_file: int = 1, seed: int = 
     return (Seed(file.source, f"{file.path}:{line}", file.licence, code) for file in sources(where, column, skipped)
             for line, code in RULES[rule](file.text, Random(f"{seed} {digest(file.text)}"), per_file))
 
-# %% ../nbs/03a_seeds.ipynb #3da3e4ee
+# %% ../nbs/03a_seeds.ipynb #a0c76e5e
 def _binds(node: ast.AST) -> str | None:
     "The name that a node binds, if it binds one."
     if isinstance(node, ast.FunctionDef | ast.ClassDef): return node.name
     if isinstance(node, ast.arg): return node.arg
     return node.id if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load) else None
+
+def _printed(node: Any) -> str:
+    "A syntax tree as text, the same in every version of Python."
+    if isinstance(node, list): return f"[{', '.join(map(_printed, node))}]"
+    if not isinstance(node, ast.AST): return repr(node)
+    values = {name: getattr(node, name, None) for name in node._fields if name != "type_params" or node.type_params}
+    shown = (f"{name}={_printed(value)}" for name, value in values.items() if value is not None or getattr(type(node), name, ...) is not None)
+    return f"{type(node).__name__}({', '.join(shown)})"
 
 def normal_form(code: str, constants: bool = True) -> str:
     "The program up to the choice of names: equal for alpha-equivalent programs. `constants=False` blanks constants too."
@@ -480,7 +488,7 @@ def normal_form(code: str, constants: bool = True) -> str:
         elif isinstance(node, ast.arg): node.arg = names[node.arg]
         elif isinstance(node, ast.Name): node.id = names.get(node.id, node.id)
         elif isinstance(node, ast.Constant) and not constants: node.value = type(node.value).__name__
-    return ast.dump(tree)
+    return _printed(tree)
 
 def split_of(code: str, seed: int, test_share: float) -> str:
     "'train' or 'test', drawn by the program's shape: its normal form without constants."
