@@ -7,7 +7,7 @@ __all__ = ['FORMATS', 'REFERENCE', 'KINDS', 'variants', 'narrowed', 'lengths', '
            'for_variant', 'learned', 'within', 'Job', 'make', 'workers_for', 'side_by_side', 'of_variant', 'pooled',
            'against', 'power_plan', 'told']
 
-# %% ../nbs/10_ablations.ipynb #2ac30ea6
+# %% ../nbs/10_ablations.ipynb #7966b956
 import os
 import random
 import re
@@ -31,10 +31,9 @@ from .core import Comparison, Completion, DataError, Monologue, RecipeError, Rec
 from .evaluation import complete, examples
 from .generation import Sampling, load_tokenizer
 from .llm import load_engine
-from .mixture import Corpus, make_samples
+from .mixture import Corpus, make_samples, monologue_samples
 from .packing import encode
 from .prediction import Benchmark
-from .prompts import TEMPLATE, fields_of
 from .scores import compare, score, smallest_difference
 from .training import Training, train
 from .verification import verify
@@ -113,14 +112,7 @@ def with_errors(corpus: Corpus, share: float, level: str, rng: random.Random) ->
         if level == "none" or verify(wrong, code, trace, level=level).accepted: kept.append(wrong)
     return replace(corpus, monologues=kept)
 
-# %% ../nbs/10_ablations.ipynb #0f4a6211
-def _sample(corpus: Corpus, m: Monologue) -> Sample:
-    "The sample that teaches what a monologue says, its answer included."
-    problem, execution = corpus.of(m.execution_id)
-    true = fields_of(m.direction, problem.code, problem.entry_point, execution.call, execution.value)
-    return Sample(m.direction, REFERENCE, TEMPLATE.prompt(m.direction, REFERENCE, **true),
-                  TEMPLATE.response(m.direction, REFERENCE, reasoning=m.text, **(true | {"answer": m.answer})), m.id)
-
+# %% ../nbs/10_ablations.ipynb #7c6f8081
 def for_variant(corpus: Corpus, variant: Variant) -> Corpus:
     "The part of a corpus that a variant may learn from, with the errors that it is to meet."
     rng, generated = random.Random(variant.seed), {p.id for p in corpus.problems.values() if p.level}
@@ -133,7 +125,7 @@ def learned(corpus: Corpus, variant: Variant) -> list[Sample]:
     "The samples that a variant makes of its corpus, shuffled by its seed. `DataError` when there are none."
     samples = make_samples(corpus, variant.mixture, variant.seed)
     if variant.errors:
-        samples = [_sample(corpus, m) for m in corpus.monologues]
+        samples = monologue_samples(corpus)
         random.Random(variant.seed).shuffle(samples)
     if not samples: raise DataError(f"there are no training programs for variant {variant.name!r}: make more in 04_synthesis, or raise max_length")
     return samples

@@ -341,7 +341,7 @@ def comparison(l: Lineage, kept: Comparison) -> Level:
         return Level("comparison", 1, 0, "cannot be tested again", (f"comparison {kept.id}: its verdicts do not pair: {error}",))
     return Level("comparison", 1, 1, "tested again on the pairs of verdicts", tuple(unlike(kept, replace(made, a=kept.a, b=kept.b))))
 
-# %% ../nbs/10c_lineage.ipynb #f3f7b2cf
+# %% ../nbs/10c_lineage.ipynb #b945c9bc
 def verdicts(l: Lineage) -> Level:
     "The verdicts, given again; those on completions in other words than the project's are left out."
     chosen = _some([c for c in l.readable if c.id in l.verdicts], l.limit)
@@ -355,7 +355,7 @@ def completions(l: Lineage) -> Level:
             if v.completion_id not in l.completions]
     known = {(s.benchmark, s.model) for s in l.scores}
     others = [f"completion {c.id} is by {c.model} for {c.benchmark}, which was not scored" for c in l.completions.values()
-              if (c.benchmark, c.model) not in known]
+              if known.isdisjoint({(c.benchmark, c.model), (c.benchmark, c.model.partition("/seed")[0])})]
     swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items()
                for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
     return Level("completions", len(l.completions), 0, "the model's word: writing them again takes its weights", (*lost, *others, *swapped))

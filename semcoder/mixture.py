@@ -44,15 +44,16 @@ class Corpus:
         execution = self.executions[execution_id]
         return self.problems[execution.problem_id], execution
 
-# %% ../nbs/06b_mixture.ipynb #e66a49ba
+# %% ../nbs/06b_mixture.ipynb #4682ca6a
 def code_samples(corpus: Corpus) -> list[Sample]:
     "Description to code, one sample a problem."
     return [Sample("nl2code", "direct", TEMPLATE.prompt("nl2code", description=p.description),
                    TEMPLATE.response("nl2code", code=p.code), p.id) for p in corpus.problems.values()]
 
-def monologue_samples(corpus: Corpus, direction: str) -> list[Sample]:
-    "One sample an accepted monologue of this direction."
-    return [_reasoning(corpus, direction, "monologue", m.execution_id, m.text, m.id) for m in corpus.monologues if m.direction == direction]
+def monologue_samples(corpus: Corpus, direction: str = "") -> list[Sample]:
+    "One sample a monologue, of one direction or both: it teaches what the monologue says, its answer included."
+    return [_reasoning(corpus, m.direction, "monologue", m.execution_id, m.text, m.id, m.answer)
+            for m in corpus.monologues if direction in ("", m.direction)]
 
 def trace_samples(corpus: Corpus, direction: str, style: str) -> list[Sample]:
     "The same for the styles of the ablation: a rendered trace, or nothing at all (`direct`), before the answer."
@@ -63,12 +64,12 @@ def trace_samples(corpus: Corpus, direction: str, style: str) -> list[Sample]:
 def _rendered(corpus: Corpus, trace: Trace, style: str) -> str:
     return render(trace, corpus.of(trace.execution_id)[0].code, style) if style in STYLES else ""
 
-def _reasoning(corpus: Corpus, direction: str, style: str, execution_id: str, reasoning: str, parent: str) -> Sample:
-    "A sample of execution reasoning in any style."
+def _reasoning(corpus: Corpus, direction: str, style: str, execution_id: str, reasoning: str, parent: str, answer: str = "") -> Sample:
+    "A sample of execution reasoning in any style, with the true answer where none is given."
     problem, execution = corpus.of(execution_id)
     fields = fields_of(direction, problem.code, problem.entry_point, execution.call, execution.value)
     return Sample(direction, style, TEMPLATE.prompt(direction, style, **fields),
-                  TEMPLATE.response(direction, style, reasoning=reasoning, **fields), parent)
+                  TEMPLATE.response(direction, style, reasoning=reasoning, **fields | {"answer": answer or fields["answer"]}), parent)
 
 # %% ../nbs/06b_mixture.ipynb #c2ac5bdb
 def traced(programs: Sequence[tuple[str, str | None]], room: int = 4000) -> list[str]:
