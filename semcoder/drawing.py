@@ -58,7 +58,7 @@ def _place(score: Score, scores: list[Score], rows: list[str]) -> float:
     row = [s.id for s in scores if s.benchmark == score.benchmark]
     return rows.index(score.benchmark) + 0.6 * ((row.index(score.id) + 0.5) / len(row) - 0.5)
 
-# %% ../nbs/10b_drawing.ipynb #ba51bb45
+# %% ../nbs/10b_drawing.ipynb #406f0210
 def grid_of(figure: Figure, axes: Any, panels: int, **shared: Any) -> list[Any]:
     "Axes for some panels in rows of two, in place of the one that a canvas has."
     axes.remove()
@@ -68,10 +68,14 @@ def grid_of(figure: Figure, axes: Any, panels: int, **shared: Any) -> list[Any]:
 
 def draw_differences(pairs: list[tuple[Comparison, str]], kinds: dict[str, str]) -> Figure:
     "Paired differences with their 95% intervals, each with its variant's name: a panel for each benchmark; `kinds` maps names to what they vary, in the order of the rows."
-    panels, shown = list(dict.fromkeys(c.benchmark for c, _ in pairs)), [name for name in kinds if name in {n for _, n in pairs}]
-    colours = list(dict.fromkeys(kinds[name] for name in shown))
-    with canvas(0.6 + (0.4 + 0.13 * len(shown)) * ((len(panels) + 1) // 2)) as (figure, axes):
-        for panel, benchmark in zip(grid_of(figure, axes, len(panels), sharex=True, sharey=True), panels):
+    panels = list(dict.fromkeys(c.benchmark for c, _ in pairs))
+    beside = [panels[n : n + 2] for n in range(0, len(panels), 2)]
+    listed = [[name for name in kinds if any(name == n and c.benchmark in row for c, n in pairs)] for row in beside]
+    colours = list(dict.fromkeys(kinds[name] for names in listed for name in names))
+    with canvas(0.6 + sum(0.4 + 0.13 * len(names) for names in listed)) as (figure, axes):
+        grid = grid_of(figure, axes, len(panels), sharex=True, sharey="row", height_ratios=[len(names) for names in listed])
+        for number, (panel, benchmark) in enumerate(zip(grid, panels)):
+            shown = listed[number // 2]
             for kind in colours:
                 mine = [(c, name) for c, name in pairs if c.benchmark == benchmark and kinds[name] == kind]
                 spans = [[100 * (c.difference - c.low) for c, _ in mine], [100 * (c.high - c.difference) for c, _ in mine]]
