@@ -589,9 +589,9 @@ def _grouped(paths: list[Path], size: int = 500) -> Iterator[pa.Table]:
     if held: yield pa.concat_tables(held).combine_chunks()
 
 # %% ../nbs/00_core.ipynb #30d13885
-def _peak(whose: int) -> int:
+def _peak() -> int:
     "The most memory that this process, or the largest of those that it started and that ended, has held, in MiB."
-    return resource.getrusage(whose).ru_maxrss // 1024
+    return max(resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
 
 class Stage:
     """One stage of a run, open for writing: made by `Run.stage`, used in a `with` block.
@@ -607,7 +607,7 @@ class Stage:
         return (self.path / "manifest.json").exists()
 
     def __enter__(self) -> "Stage":
-        self.started = time.monotonic()
+        self.started, self.worked = time.monotonic(), 0.0
         with ExitStack() as held:
             held.enter_context(_locked(self.path))
             _check_plan(self.path, self.plan)
@@ -617,10 +617,15 @@ class Stage:
     def __exit__(self, kind, error, traceback) -> None:
         with self.held:
             if kind is not None or self.complete: return
-            facts = {"rows": _merge(self.path), "versions": versions(), "seconds": round(time.monotonic() - self.started, 1),
-                     "memory_mb": max(map(_peak, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))}
+            facts = {"rows": _merge(self.path), "versions": versions(), **self._took()}
             write_atomic(self.path / "manifest.json", _dump({**self.plan, **facts, **self.notes}))
             shutil.rmtree(self.path / "parts", ignore_errors=True)
+
+    def _took(self) -> dict[str, float]:
+        "Seconds and peak memory of all batches, whichever session made them, and of what else this session did."
+        batches = [_load(path) for path in _parts(self.path, "batch.json")]
+        seconds = sum(batch["seconds"] for batch in batches) + time.monotonic() - self.started - self.worked
+        return {"seconds": round(seconds, 1), "memory_mb": max([_peak(), *(batch["memory_mb"] for batch in batches)])}
 
     def map(self, step: str, items: Sequence[Record], work: Callable[[list], list[Record]], batch: int = 32) -> None:
         """Apply `work` to `items` in fixed slices of `batch`, and keep each slice's rows as soon as it is done.
@@ -632,7 +637,11 @@ class Stage:
         starts = range(0, 0 if self.complete else len(items), max(1, batch))
         for n, start in enumerate(progress(starts, desc=f"{self.path.name}: {step}")):
             part, piece = folder / f"{n:05d}", items[start : start + batch]
-            if not part.exists(): _write_batch(part, work(piece), {"items": [item.id for item in piece]})
+            if not part.exists():
+                begun = time.monotonic()
+                rows, seconds = work(piece), time.monotonic() - begun
+                self.worked += seconds
+                _write_batch(part, rows, {"items": [item.id for item in piece], "seconds": seconds, "memory_mb": _peak()})
             elif _load(part / "batch.json")["items"] != [item.id for item in piece]:
                 raise StoreError(f"{part} was made from other rows than it would be now: remove {self.path} to make the stage anew")
 
