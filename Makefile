@@ -16,6 +16,9 @@ KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv
        [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
        json.dump(kept, open(sys.argv[2], "w"))
 
+# Names that functions of the library have only where they run: in the sandbox's processes, and beside a benchmark's program.
+GUESTS = builtins = ["_FILTER", "_LIMITS", "_NOTHING", "_RULES", "_SEED", "_STREAMS", "_WORKER", "_fork", "_libc", "poly", "run"]
+
 .PHONY: help reproduce test sync site lab vllm figures notebooks bench bench-engines bench-training conformance corpus demo clean
 
 help: ## this list
@@ -24,10 +27,11 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the README's example, docstrings, the installed packages
+test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the README's example, docstrings, undefined names, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
 	$(PY) .ci/reading.py
+	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 --config '$(GUESTS)' semcoder
 	$(PY) -m pip check
 
 sync: $(VENV)/.dev ## would nbdev_export or nbdev_clean change a file? (works on a copy)
@@ -51,10 +55,10 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, an
 	SEMCODER_VLLM="$(abspath $(VENV)/vllm/bin/python)" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
 	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
 
-figures: $(VENV)/.run ## draw every folder of figures again from the rows that are committed in it
-	@for rows in figures/rows figures/*/rows; do \
-	    $(VENV)/bin/semcoder figures --run "$$(ls "$$rows")" --home "$$rows" --out "$${rows%/rows}" || exit 1; \
-	done
+figures: $(VENV)/.run ## draw the figures of recipes again, in every folder that has the rows of a run
+	@for rows in figures/rows figures/*/rows; do for run in "$$rows"/*; do \
+	    $(VENV)/bin/semcoder figures --run "$${run##*/}" --home "$$rows" --out "$${rows%/rows}" || exit 1; \
+	done; done
 
 notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs

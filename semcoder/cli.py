@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import psutil
 import typer
+import yaml
 from typer.core import TyperGroup
 
 from .core import DataError, RecipeError, Run, SemcoderError, cache_dir, home_dir, load_recipe, open_run, project_dir, write_atomic
@@ -41,7 +42,7 @@ app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, rich_m
 RecipeArg = Annotated[str, typer.Argument(metavar="RECIPE", help="smoke, cpu, gpu or paper, or the path of a .yaml file")]
 RunOption = Annotated[str, typer.Option("--run", help="the run's name (default: the recipe's)")]
 LimitOption = Annotated[int | None, typer.Option("--limit",
-                                                 help="cut every stage to this many items; 0 means all; figures then stay in the run's folder")]
+                                                 help="cut every stage and benchmark to this many items, 1 or more; figures then stay in the run's folder")]
 HomeOption = Annotated[str | None, typer.Option("--home", help="the folder of all runs (default: $SEMCODER_HOME, else runs/)")]
 
 def _print_table(rows: list[dict[str, Any]]) -> None:
@@ -53,13 +54,15 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 # %% ../nbs/12a_cli.ipynb #75c69926
 @app.command("reproduce")
 def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOption = None, home: HomeOption = None,
-               start: Annotated[str, typer.Option("--from", metavar="STAGE", help="make this stage and all after it anew")] = "",
+               start: Annotated[str, typer.Option("--from", metavar="STAGE", help="make this stage and all after it anew; "
+                                "to go on after an interruption, leave this out")] = "",
                only: Annotated[str, typer.Option(metavar="STAGE", help="run this stage alone, such as synthesis")] = "",
                seeds: Annotated[str, typer.Option(metavar="0,1,2", help="run once a seed from training on, in runs NAME-seedN, and report the spread")] = "") -> None:
     """Run all stages of a recipe, from seeds to figures.
 
-    Stages that are done are skipped. After Ctrl-C, a crash or a kill, the same command goes on where it stopped. When a parameter changed, the stages that
-    depend on it are made anew; what they were is set aside in the run's folder `earlier`, and taken back when the parameter is.
+    Stages that are done are skipped. After Ctrl-C, a crash or a kill, the same command goes on where it stopped (without --from, if that was given). When
+    a parameter changed, the stages that depend on it are made anew; what they were is set aside in the run's folder `earlier`, and taken back when the parameter
+    is.
     """
     from semcoder.figures import out_dir
     began = time.monotonic()
@@ -67,7 +70,7 @@ def _reproduce(recipe: RecipeArg = "smoke", run: RunOption = "", limit: LimitOpt
         if seeds: return _print_seeds(*reproduce_seeds(recipe, _numbers(seeds), run, limit, home, only=only, start=start))
         rows = reproduce(recipe, run, limit, home, only=only, start=start)
     except KeyboardInterrupt:
-        typer.echo("\nstopped: finished rows are kept, and the same command goes on from here", err=True)
+        typer.echo(f"\nstopped: finished rows are kept, and the same command {f'without --from {start} ' if start else ''}goes on from here", err=True)
         raise typer.Exit(130) from None
     last = plan(recipe, run, limit)[-1].params
     here = open_run(last["run"], home)
@@ -267,28 +270,84 @@ def checkup() -> list[dict[str, Any]]:
     seeds = [("seeds", name, _version(name)) for name in _SEED_PACKAGES]
     return [dict(zip(("topic", "what", "state"), row)) for row in (*layers, *engines, *machine, *seeds, *_benchmarks())]
 
+# %% ../nbs/12a_cli.ipynb #78f1856f
+_EMBEDDED = "smollm2-135m-instruct"
+
+def _list(text: str) -> list[str]: return [part.strip() for part in text.split(",") if part.strip()]
+
+def _there(path: str) -> bool: return Path(path).expanduser().exists()
+
+def _models(params: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    "The models that a stage asks or trains, as a table of models tells them; None for one that the table does not have."
+    if "base" not in params: return {}
+    try: table = yaml.safe_load(Path(params.get("models_file") or project_dir() / "nbs" / "models.yaml").expanduser().read_text())
+    except (OSError, ValueError, yaml.YAMLError): table = None
+    own = {"tuned": {}, "base": {"source": params["base"], "frame": params.get("base_frame", ""), "template": params.get("base_template", "")}}
+    entries = {name: entry for name, entry in table.items() if isinstance(entry, dict)} if isinstance(table, dict) else {}
+    known = {name: {key: str(value) for key, value in entry.items()} for name, entry in entries.items()} | own
+    return {name: known.get(name) for name in _list(params.get("models") or params.get("model") or "base")}
+
+def _loads(source: str, places: list[Path]) -> bool:
+    "Whether a model's source is the embedded model, a folder in one of the places, or looks like a hub id."
+    return source == _EMBEDDED or any((place / source).is_dir() for place in places) or bool(re.fullmatch(r"[\w.-]+/[\w.-]+", source))
+
+def _missing_models(task: Task) -> Iterator[tuple[str, str]]:
+    params, places = task.params, [Path(), home_dir()] if task.stage == "training" else [Path()]
+    for name, model in _models(params).items():
+        if model is None: yield f"the model {name}", f"add it to {params.get('models_file') or 'nbs/models.yaml'}, or change {task.name}.models"
+        elif not (model.get("engine") or params.get("engine", "")).startswith("openai") and not _loads(source := model.get("source", _EMBEDDED), places):
+            run = re.fullmatch(r"([^/]+)/training/tuned", source) if task.stage == "training" else None
+            yield source, f"semcoder reproduce {run[1]}" if run else f"a folder with a checkpoint, {_EMBEDDED} or a hub id owner/name: change it in {task.name}"
+
+def _missing_words(task: Task) -> Iterator[tuple[str, str]]:
+    models, folder = list(filter(None, _models(task.params).values())), Path(task.params.get("templates", "")).expanduser()
+    files = {model.get("template", "") for model in models} | {frame for model in models if (frame := model.get("frame", "")).endswith(".txt")}
+    absent = sorted(name for name in files if name and not (folder / Path(name).expanduser()).is_file())
+    if absent: yield ", ".join(absent), f"the words of these models: put them into a folder, and name it in {task.name}.templates"
+
+def _missing_engines(task: Task) -> Iterator[tuple[str, str]]:
+    usual = task.params.get("engine", "")
+    for engine in sorted({(model or {}).get("engine") or usual for model in _models(task.params).values()} or {usual}):
+        name = engine.partition(" ")[0]
+        if name in ("vllm", "openai") and not importlib.util.find_spec(name): yield name, f"pip install -e '.[{name}]'"
+        if name == "openai" and "base_url=" not in engine and not {"OPENAI_API_KEY", "OPENAI_BASE_URL"} & os.environ.keys():
+            yield "OPENAI_API_KEY", "export OPENAI_API_KEY=KEY, or give the engine the base_url of another server"
+
 # %% ../nbs/12a_cli.ipynb #9bd7807f
-def _missing_packages(params: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    engines = {str(value).split()[0] for key, value in params.items() if key.rpartition("_")[2] == "engine" and value}
-    for engine in sorted(engines & {"vllm", "openai"}):
-        if not importlib.util.find_spec(engine): yield engine, f"pip install -e '.[{engine}]'"
-    wanted = {name.strip().replace("_", "-") for name in str(params.get("packages", "")).split(",")} & {*_SEED_PACKAGES}
+_FILES = {"seed_file": "seeds", "models_file": "a table of models", "template": "a template"}
+
+def _family(name: str) -> str:
+    "What a benchmark's data go by, as `evaluation.family`, which loads torch."
+    return re.sub(r"(-[io])?(:.*)?$", "", name)
+
+def _missing_packages(task: Task) -> Iterator[tuple[str, str]]:
+    wanted = {name.replace("_", "-") for name in _list(task.params.get("packages", ""))} & {*_SEED_PACKAGES}
     absent = sorted(name for name in wanted if _version(name) == "not installed")
     if absent: yield ", ".join(absent), "pip install -e '.[seeds]'"
 
+def _missing_files(task: Task) -> Iterator[tuple[str, str]]:
+    for key, what in _FILES.items():
+        if (path := task.params.get(key)) and not _there(path): yield f"{what} in {path}", f"put it there, or change {task.name}.{key}"
+    for entry in _list(task.params.get("mixture", "")):
+        told = re.fullmatch(r"instruct:(.+\.(?:jsonl?|parquet|csv)(?:\.gz)?)(?:\*[\d.]+)?", entry)
+        if told and not _there(told[1]): yield f"instructions in {told[1]}", f"put them there, or change {task.name}.mixture"
+
 def _missing_data(task: Task) -> Iterator[tuple[str, str]]:
-    for key, value in task.params.items():
-        if key.endswith("_path") and value not in ("", "hub") and not Path(value).expanduser().exists():
-            yield str(value), f"put the data there, or change {task.name}.{key}"
-    for name in filter(None, str(task.params.get("benchmarks", "")).split(",")):
-        key = re.sub("^(cruxeval)_[io]$", r"\1", name.replace("+", "_plus").replace("-", "_")) + "_path"
-        if key != "humaneval_path" and task.params.get(key) == "":
-            yield key.removesuffix("_path"), f"name its file in {task.name}.{key}, or 'hub' to fetch it"
+    params, wanted = task.params, {}
+    for name in map(_family, _list(params.get("benchmark_name") or params.get("benchmarks", ""))):
+        key = "benchmark_path" if "benchmark_name" in params else name.replace("+", "_plus").replace("-", "_") + "_path"
+        if key in params and (name != "humaneval" or params[key]): wanted.setdefault(key, {})[name] = None
+    for key, names in wanted.items():
+        path, data = params[key], ", ".join(names)
+        if not path: yield data, f"name the file in {task.name}.{key}, or 'hub' to fetch it"
+        elif path != "hub" and not _there(path): yield f"{data} in {path}", f"put the data there, or change {task.name}.{key}"
+
+_LACKS = (_missing_packages, _missing_engines, _missing_models, _missing_words, _missing_files, _missing_data)
 
 def recipe_needs(recipe: str | Path, gpus: list[str]) -> list[dict[str, str]]:
     "What this machine lacks for a recipe, with what adds it; a row that says how to start when it lacks nothing."
     tasks = [task for task in plan(recipe) if task.name in load_recipe(recipe)]
-    found = dict.fromkeys(need for task in tasks for need in (*_missing_packages(task.params), *_missing_data(task)))
+    found = dict.fromkeys(need for task in tasks for lacks in _LACKS for need in lacks(task))
     if not importlib.util.find_spec("papermill"): found[("papermill", "pip install -e '.[notebooks]'")] = None
     name = Path(recipe).stem
     if not gpus and any(task.params.get("device") == "cuda" for task in tasks):

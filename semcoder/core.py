@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['R', 'Z', 'SemcoderError', 'RecipeError', 'StoreError', 'DataError', 'EngineError', 'SandboxError', 'expect_error',
            'digest', 'plain', 'Record', 'Seed', 'Problem', 'Execution', 'Step', 'Trace', 'Monologue', 'Bug', 'Tally',
-           'Sample', 'Loss', 'Checkpoint', 'Variant', 'Completion', 'Verdict', 'Score', 'Comparison', 'Point',
-           'Attempt', 'schema', 'to_parquet', 'from_parquet', 'Rows', 'project_dir', 'home_dir', 'cache_dir', 'writing',
-           'write_atomic', 'fetch', 'progress', 'versions', 'Stage', 'Run', 'open_run', 'wilson', 'load_recipe']
+           'Sample', 'Loss', 'Checkpoint', 'Variant', 'of_variant', 'Completion', 'Verdict', 'Score', 'Comparison',
+           'Point', 'Attempt', 'schema', 'to_parquet', 'from_parquet', 'Rows', 'project_dir', 'home_dir', 'cache_dir',
+           'writing', 'write_atomic', 'fetch', 'progress', 'versions', 'facts_of', 'Stage', 'Run', 'open_run', 'wilson',
+           'load_recipe']
 
 # %% ../nbs/00_core.ipynb #17577197
 import atexit
@@ -262,6 +263,11 @@ class Variant(Record):
     def label(self) -> str:
         "The variant's name with its seed, as scores have it."
         return f"{self.name}/seed{self.seed}"
+
+def of_variant(model: str) -> tuple[str, str]:
+    "The variant's name in a model's, and the seed; a name without a seed is the variant's own."
+    name, _, seed = model.partition("/seed")
+    return name, seed
 
 # %% ../nbs/00_core.ipynb #6e61f7b0
 @dataclass(frozen=True)
@@ -593,6 +599,11 @@ def _peak() -> int:
     "The most memory that this process, or the largest of those that it started and that ended, has held, in MiB."
     return max(resource.getrusage(whose).ru_maxrss for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) // 1024
 
+def facts_of(folder: Path) -> dict[str, Any]:
+    "What is known of the stage in `folder`: its manifest, its plan while it is unfinished, before that nothing. `StoreError` when that is damaged."
+    path = next((path for path in (folder / "manifest.json", folder / "plan.json") if path.exists()), None)
+    return _load(path) if path else {}
+
 class Stage:
     """One stage of a run, open for writing: made by `Run.stage`, used in a `with` block.
 
@@ -616,10 +627,17 @@ class Stage:
 
     def __exit__(self, kind, error, traceback) -> None:
         with self.held:
-            if kind is not None or self.complete: return
-            facts = {"rows": _merge(self.path), "versions": versions(), **self._took()}
-            write_atomic(self.path / "manifest.json", _dump({**self.plan, **facts, **self.notes}))
-            shutil.rmtree(self.path / "parts", ignore_errors=True)
+            if kind is not None: return
+            if not self.complete:
+                facts = {"rows": _merge(self.path), "versions": versions(), **self._took()}
+                write_atomic(self.path / "manifest.json", _dump({**self.plan, **facts, **self.notes}))
+            self._tidy()
+
+    def _tidy(self) -> None:
+        "Remove what a complete stage has no use for: its batches, and files that a kill kept from being renamed."
+        shutil.rmtree(self.path / "parts", ignore_errors=True)
+        with writing(self.path):
+            for spare in self.path.glob(".*.[0-9]*"): spare.unlink()
 
     def _took(self) -> dict[str, float]:
         "Seconds and peak memory of all batches, whichever session made them, and of what else this session did."
@@ -689,6 +707,10 @@ class Run:
         if path.exists() and digest(path.read_bytes()) != known["digest"]:
             raise StoreError(f"{path} is damaged, it is not the file that its manifest names: restore it, or remove {path.parent} to make the stage anew")
         return Rows(kind, [path])
+
+    def relative(self, path: str) -> str:
+        "A path as plans keep it, so that a run can be moved: from the run's folder on when it leads there, as it is otherwise."
+        return str(Path(path).relative_to(self.path)) if Path(path).is_relative_to(self.path) else path
 
     def stage(self, name: str, /, reads: Iterable[str] = (), **params: Any) -> Stage:
         "Open a stage for writing; use it in a `with` block."
