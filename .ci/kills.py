@@ -1,8 +1,8 @@
 """Kills a run at random moments until it has died often enough, and compares it with one that nobody disturbed: kills.py [--kills 20] [--seed 0] [--home FOLDER]
 
 Each stage gets its share of the kills. Four of five kill every process of the run at once with signal 9, the fifth kills the runner alone, whose kernels and
-sandboxes must then end themselves. Half way the run's folder is copied elsewhere, as to another machine, and goes on there. In the end every Parquet file of
-both runs must be the same, byte for byte.
+sandboxes must then end themselves. Three times the run's folder is moved elsewhere, as to another machine, and goes on there, the second time while a model is
+evaluated, the third while variants are made. In the end every Parquet file of both runs must be the same, byte for byte.
 """
 import argparse
 import random
@@ -68,12 +68,12 @@ def tables(run: Path) -> dict[str, bytes]:
 
 def main(kills: int, seed: int, home: Path) -> None:
     seconds, rng, died, moments, there = undisturbed(home), random.Random(seed), 0, 0, home
+    moves = [round(kills * share) for share in (0.2, 0.55, 0.8)]
     print(f"undisturbed: {sum(seconds):.0f} s, stages {' '.join(f'{s:.0f}' for s in seconds)}; seed {seed}", flush=True)
     while died < kills:
         stage, moments = 1 + moments * STAGES // kills % STAGES, moments + 1
-        if died == kills // 2 and there == home and (home / "killed").exists():
-            there = Path(shutil.copytree(home / "killed", home / "elsewhere" / "killed")).parent
-            shutil.rmtree(home / "killed")
+        if moves and died >= moves[0] and (there / "killed").exists():
+            there = Path(shutil.move(there / "killed", home / f"elsewhere{moves.pop(0)}" / "killed")).parent
         said = disturb(there, stage, rng.uniform(0, 0.9 * seconds[stage - 1]), alone=died % 5 == 4)
         died += "killed" in said
         print(said, flush=True)
@@ -84,7 +84,7 @@ def main(kills: int, seed: int, home: Path) -> None:
     assert whole.keys() == killed.keys(), f"other files: {whole.keys() ^ killed.keys()}"
     differing = [name for name in whole if whole[name] != killed[name]]
     assert not differing, f"these differ: {differing}"
-    print(f"{died} kills and a move, and {len(whole)} Parquet files are the same byte for byte")
+    print(f"{died} kills and three moves, and {len(whole)} Parquet files are the same byte for byte")
 
 
 if __name__ == "__main__":

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['DEVICES', 'Params', 'CODE', 'BENCHMARK_ITEMS', 'load_shape', 'blank_model', 'count', 'held', 'Ledger', 'rehearse',
            'Setup', 'packed_rows', 'rehearse_step', 'Memory', 'Launch', 'load_launch', 'training_memory',
-           'flops_per_token', 'cache_bytes', 'generation_memory', 'Device', 'this_machine', 'find_device', 'Lot',
-           'programs_by_level', 'Outlook', 'outlook', 'lots', 'Work', 'setup_of', 'training_work', 'generation_work',
-           'teacher_works', 'evaluation_works', 'ablation_works', 'works', 'Shares', 'choose_device', 'remedy', 'Cost',
-           'estimate']
+           'flops_per_token', 'cache_bytes', 'generation_memory', 'Device', 'peak_of', 'this_machine', 'find_device',
+           'Lot', 'programs_by_level', 'Outlook', 'outlook', 'lots', 'Work', 'setup_of', 'training_work',
+           'generation_work', 'teacher_works', 'evaluation_works', 'ablation_works', 'works', 'Shares', 'choose_device',
+           'remedy', 'Cost', 'estimate']
 
 # %% ../nbs/11a_cost.ipynb #9e61aeb1
 import copy
@@ -37,7 +37,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, LlamaCo
 
 from .ablations import variants
 from .core import Bug, Completion, EngineError, Execution, Monologue, Problem, RecipeError, Run, Sample, Seed, Trace, project_dir
-from .debugging import examples as repair_examples
+from .debugging import repair_examples
 from .generation import SPARE_COLUMNS, Sampling, model_path
 from .mixture import Corpus, make_samples
 from .monologue import tellable
@@ -287,13 +287,20 @@ def _cpu_peak(size: int = 2048) -> float:
         took.append(time.perf_counter() - start)
     return 2 * size**3 / min(took)
 
+def _chip(name: str) -> set[str]:
+    "What tells a GPU from others in its name: the words that are neither a memory size nor a family."
+    return {word for word in re.findall(r"\w+", name) if word != "RTX" and not word.endswith("GB")}
+
+def peak_of(name: str) -> float:
+    "The peak of the GPU that its driver calls `name`, from the table; 100 TFLOP/s for one that is not there."
+    return next((d.flops for d in DEVICES if _chip(d.name) <= _chip(name)), 1e14)
+
 @cache
 def this_machine() -> Device:
     "The GPU of this machine, or its CPU with the memory that it has."
     if not torch.cuda.is_available(): return Device("this CPU", psutil.virtual_memory().total, _cpu_peak())
     found = torch.cuda.get_device_properties(0)
-    known = [d.flops for d in DEVICES if d.name.split()[-1] in found.name or d.name.split()[0] in found.name]
-    return Device(found.name, found.total_memory, known[0] if known else 1e14)
+    return Device(found.name, found.total_memory, peak_of(found.name))
 
 def find_device(name: str) -> Device:
     "A device of the table by a part of its name, or 'this' machine. `RecipeError` names the others."
@@ -521,9 +528,9 @@ def ablation_works(params: Params, expected: Outlook, launch: Launch) -> Iterato
     wide = sum(v.kind in section["cruxeval_kinds"].split(",") for v in chosen)
     asked = {name: n * (wide if name.startswith("cruxeval") else len(chosen)) for name, n in some.items()}
     read = sum(n * _prompt_tokens(expected.asked, name) for name, n in asked.items())
-    total = sum(asked.values())
-    yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total,
-                          section["answer_tokens"], section["batch"])
+    if total := sum(asked.values()):
+        yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total,
+                              section["answer_tokens"], section["batch"])
 
 def works(params: Params, expected: Outlook, launch: Launch | None = None) -> list[Work]:
     "All that a recipe has models do, in the order of its stages. `launch` is how training is spread, by default as the recipe says."

@@ -30,7 +30,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.utils import logging as transformers_logging
 
-from .core import EngineError, cache_dir, digest, fetch
+from .core import DataError, EngineError, cache_dir, digest, fetch, home_dir
 
 # %% ../nbs/02c_generation.ipynb #6f613ff8
 @dataclass(frozen=True)
@@ -94,16 +94,26 @@ def _convert(gguf: Path, target: Path) -> None:
         except OSError:
             if not target.exists(): raise
 
+def _in_a_run(model: str | Path) -> Path | None:
+    "The folder of a checkpoint that is called by its run, such as paper/training/tuned; None when there is none."
+    try: folder = home_dir() / model
+    except DataError: return None
+    return folder if (folder / "config.json").is_file() else None
+
 def model_path(model: str | Path) -> Path | str:
-    "Where `model` loads from: an embedded model's folder, made on first use, the folder itself, or a hub id. `EngineError` for anything else."
+    """Where `model` loads from: an embedded model's folder, made on first use, the folder itself, a run's checkpoint, or a hub id.
+
+    A checkpoint of a run may be called by its place among the runs, such as paper/training/tuned. `EngineError` for anything else.
+    """
     transformers_logging.disable_progress_bar()
     if model in EMBEDDED:
         target = cache_dir() / "models" / f"{model}-{EMBEDDED[model][1]}"
         if not target.exists(): _convert(fetch(*EMBEDDED[model]), target)
         return target
     if Path(model).is_dir(): return Path(model)
+    if folder := _in_a_run(model): return folder
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(model)): return str(model)
-    raise EngineError(f"unknown model {str(model)!r}: give {', '.join(EMBEDDED)}, a folder with a checkpoint, or a hub id owner/name")
+    raise EngineError(f"unknown model {str(model)!r}: give {', '.join(EMBEDDED)}, a folder with a checkpoint, a run's checkpoint as RUN/training/tuned, or a hub id owner/name")
 
 # %% ../nbs/02c_generation.ipynb #74e7d0ad
 def weights_digest(folder: Path) -> str:

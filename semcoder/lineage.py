@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .core import (Bug, Checkpoint, Comparison, Completion, DataError, Execution, Loss, Monologue, Problem, Record, Run, Sample, Score, Seed,
-                           SemcoderError, Step, Trace, Verdict, digest, open_run, plain, project_dir)
+                           SemcoderError, Step, Trace, Verdict, digest, of_variant, open_run, plain, project_dir)
 from .feedback import failing_call, live, run_examples
 from .judging import benchmark
 from .mixture import Corpus, code_samples, monologue_samples, refine_samples, trace_samples, traced
@@ -38,7 +38,7 @@ from .sandbox import Job, Limits, Sandbox
 from .scores import compare, score
 from .seeds import harvest, read_seed, split_of
 from .tracing import show, trace, trace_all
-from .verification import tell, verify
+from .verification import narrate_pair, verify
 
 # %% ../nbs/10c_lineage.ipynb #9868079a
 R = TypeVar("R", bound=Record)
@@ -214,8 +214,9 @@ class Learning(Examination):
         "The samples that those checkpoints were trained on, by id."
         found = {}
         for stage, row in self.checkpoints.values():
-            learned = next((v["sample_ids"] for v in self.kept.rows(stage, "Variant").values() if f"{v['name']}/seed{v['seed']}" == row.name), None)
-            found |= {key: s for key, s in self.kept.records(stage, Sample).items() if learned is None or key in set(learned)}
+            learned = next((v["sample_ids"] for v in self.kept.rows(stage, "Variant").values() if (v["name"], str(v["seed"])) == of_variant(row.name)), None)
+            taught = None if learned is None else {*learned}
+            found |= {key: s for key, s in self.kept.records(stage, Sample).items() if taught is None or key in taught}
         return found
 
     @cached_property
@@ -355,7 +356,7 @@ def completions(l: Lineage) -> Level:
             if v.completion_id not in l.completions]
     known = {(s.benchmark, s.model) for s in l.scores}
     others = [f"completion {c.id} is by {c.model} for {c.benchmark}, which was not scored" for c in l.completions.values()
-              if known.isdisjoint({(c.benchmark, c.model), (c.benchmark, c.model.partition("/seed")[0])})]
+              if known.isdisjoint({(c.benchmark, c.model), (c.benchmark, of_variant(c.model)[0])})]
     swapped = [f"verdict {v.id} is on {v.item_id} #{v.k}, its completion on {c.item_id} #{c.k}" for key, v in l.verdicts.items()
                for c in [l.completions[key]] if (v.item_id, v.k) != (c.item_id, c.k)]
     return Level("completions", len(l.completions), 0, "the model's word: writing them again takes its weights", (*lost, *others, *swapped))
@@ -439,7 +440,7 @@ def monologues(l: Lineage) -> Level:
     params, by_run = l.kept.manifest("monologue").get("params", {}), {t.execution_id: t for t in l.traces.values()}
     chosen = _some((m for m in l.monologues.values() if m.author == "narrator" and m.execution_id in by_run), l.limit)
     tasks = [(l.corpus.of(key)[0].code, l.corpus.of(key)[1].call, by_run[key]) for key in dict.fromkeys(m.execution_id for m in chosen)]
-    made = {(m.execution_id, m.direction): m for m in tell(tasks, params.get("seed", 0), params.get("level", "steps"))}
+    made = {(m.execution_id, m.direction): m for m in narrate_pair(tasks, params.get("seed", 0), params.get("level", "steps"))}
     odd = tuple(f"monologue {m.id}: its run has none" for m in chosen if (m.execution_id, m.direction) not in made)
     return Level("monologues", len(l.monologues), len(chosen), "traces narrated and verified again",
                  (*odd, *_against((m, made[m.execution_id, m.direction]) for m in chosen if (m.execution_id, m.direction) in made)))
@@ -566,6 +567,7 @@ def _learned(l: Lineage) -> list[tuple[str, Any]]:
 def follow(l: Lineage, item: str = "") -> list[tuple[str, Any]]:
     "One item in full, the first unless `item` names another by the beginning of its id. `DataError` when none is behind the scores."
     chosen = [v for v in l.counted.values() if v.item_id.startswith(item)]
+    if not l.counted: raise DataError(f"{l.kept.run.path} holds this score and not what it was counted from: make the run with `semcoder reproduce`")
     if not chosen:
         raise DataError(f"no item {item!r} is behind this score: its items are like {next((v.item_id for v in l.counted.values()), 'none')}")
     return _program(l, chosen[0].item_id) + _answer(l, chosen[0]) + _learned(l)
@@ -611,12 +613,16 @@ def explain(run: Run, score_id: str, limit: int = 500, item: str = "", path: str
                        [x for x in levels if x.count or x.differences or x.name == "checkpoints"], follow(l, item))
 
 # %% ../nbs/10c_lineage.ipynb #65ad1fea
-def printed(where: str) -> dict[str, str]:
-    "The row of a CSV file that `FILE:ROW` names; ROW is a line of the file, or the beginning of an id. A relative file may also lie in the checkout. `DataError` when there is no such row."
-    file, _, key = where.rpartition(":")
+def _file(where: str) -> Path:
+    "The file that `FILE:ROW` names; a relative one may also lie in the checkout."
+    file = where.rpartition(":")[0]
     path = Path(file) if Path(file).is_file() or Path(file).is_absolute() else project_dir() / file
-    if not file or not path.is_file():
-        raise DataError(f"{where!r} names no row: write FILE.csv:ROW, where ROW is a line of the file or the beginning of an id")
+    if file and path.is_file(): return path
+    raise DataError(f"{where!r} names no row: write FILE.csv:ROW, where ROW is a line of the file or the beginning of an id")
+
+def printed(where: str) -> dict[str, str]:
+    "The row of a CSV file that `FILE:ROW` names; ROW is a line of the file, or the beginning of an id. `DataError` when there is no such row."
+    path, key = _file(where), where.rpartition(":")[2]
     with open(path, newline="") as text:
         reader = csv.DictReader(text)
         lines = {reader.line_num: row for row in reader}
@@ -638,7 +644,16 @@ def as_printed(row: dict[str, str], stage: str, kept: Score | Comparison) -> Lev
     odd = tuple(f"{name} is {row[name]!r:.80}, in the run {value!r:.80}" for name, value in shown.items() if row[name] != value)
     return Level("printed row", 1, 1, "read beside the kept one", odd)
 
+def _holds(run: Run, row: dict[str, str]) -> bool:
+    return any(row["id"] in Kept(run).rows(row["stage"], kind) for kind in ("Score", "Comparison"))
+
 def explain_row(where: str, run: str = "", home: str | Path | None = None, **options: Any) -> Explanation:
-    "`explain` for a line of a table, with its `options`; the run is the one that the line names, unless `run` names another. Raises as `printed` and `explain` do."
+    """`explain` for a line of a table, with its `options`; the run is the one that the line names, unless `run` names another.
+
+    It is looked for in `home`, and where no home is given and that has no such row, in the folder `rows` beside the table. Raises as `printed` and
+    `explain` do.
+    """
     row = printed(where)
-    return explain(open_run(run or row["run"], home), row["id"], row=row, **options)
+    places = [home] if home else [None, _file(where).parent / "rows"]
+    runs = [open_run(run or row["run"], place) for place in places]
+    return explain(next((one for one in runs if _holds(one, row)), runs[0]), row["id"], row=row, **options)
