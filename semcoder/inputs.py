@@ -576,7 +576,7 @@ def _call(name: str, found: list[_Parameter], required: int, rng: Random, bold: 
 def infer(source: str, count: int = 16, rng: Random | None = None) -> list[str]:
     """Up to `count` different calls of the last function of a program, from its hints, docstring, defaults and use; some may not run.
 
-    None when a parameter needs what has no literal. `source` is best given with annotations and docstring."""
+    An empty list when a parameter needs what has no literal. `source` is best given with annotations and docstring."""
     entry, rng = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)][-1], rng or Random(digest(source))
     found, required = parameters(source), len(entry.args.posonlyargs) + len(entry.args.args)
     calls: dict[str, None] = {}

@@ -44,7 +44,10 @@ def _atom(obj, limit: int) -> str | None:
         return repr(obj) if obj - obj == 0 else f"complex({_atom(obj.real, limit)}, {_atom(obj.imag, limit)})"
     if kind is str or kind is bytes or kind is bytearray:
         return repr(_short(obj, limit, len(obj)))
-    if obj is ... or among(kind, range, decimal.Decimal, datetime.date, datetime.timedelta):
+    if kind is range:
+        parts = (obj.start, obj.stop, obj.step)[: 2 if obj.step == 1 else 3]
+        return f"range({', '.join(_atom(part, limit) for part in parts)})"
+    if obj is ... or among(kind, decimal.Decimal, datetime.date, datetime.timedelta):
         return repr(obj)
     if among(kind, datetime.datetime, datetime.time) and among(type(obj.tzinfo), type(None), datetime.timezone):
         return repr(obj)
@@ -171,7 +174,7 @@ WRITER = (TooLarge, _short, among, _atom, of_class, _state, _fields, _opaque, _W
 
 # %% ../nbs/00a_literals.ipynb #d8866776
 def _key(node: ast.AST):
-    "A hashable form of a literal's syntax tree: exact types kept, sets and dicts without order."
+    "A hashable form of a literal's syntax tree: exact types kept, sets and dicts without order, an OrderedDict with it."
     match node:
         case ast.Constant(value=value):
             return (type(value).__name__, value)
@@ -187,6 +190,8 @@ def _key(node: ast.AST):
             return ("dict", frozenset(zip(map(_key, keys), map(_key, values))))
         case ast.Call(func=ast.Name(id="set"), args=[], keywords=[]):
             return ("set", frozenset())
+        case ast.Call(func=ast.Name(id="OrderedDict"), args=[ast.Dict(keys=keys, values=values)], keywords=[]):
+            return ("OrderedDict", tuple(zip(map(_key, keys), map(_key, values))))
         case ast.Call(func=func, args=args, keywords=keywords) if not args or ast.unparse(func) in MAKERS:
             return ("call", _key(func), tuple(map(_key, args)), tuple((k.arg, _key(k.value)) for k in keywords))
         case ast.Name(id=name):

@@ -20,7 +20,7 @@ from .prompts import TEMPLATE, fields_of, parse
 from .narration import TELLING, function_of, narrate, replay, simulate
 from .sandbox import Job, same
 from .tracing import trace_all, trace_here
-from .verification import LEVELS, Claim, Report, check, checked, tell, verify
+from .verification import LEVELS, Claim, Report, check, checked, narrate_pair, verify
 
 _all_ = ["narrate", "simulate", "verify", "check", "Claim", "Report"]
 
@@ -67,7 +67,8 @@ def _judge(direction: str, text: str, code: str, own: Trace | None, wanted: Trac
 # %% ../nbs/05_monologue.ipynb #dc0161ac
 def annotate(engine: Engine, items: list[tuple[str, str, Trace]], direction: str = "forward",
              sampling: Sampling = Sampling(max_tokens=400), level: str = "steps") -> list[Monologue]:
-    """Have a model write monologues of (code, call, trace), `sampling.n` of each, in order, every one with its verdict.
+    """Have a model write monologues of (code, call, trace), `sampling.n` of each, in order, every one with its verdict and
+    the execution of the trace that it was asked about.
 
     Keep those that are `accepted`: that is the paper's rejection sampling (section 3.2), at the level of `verify`. The problem's
     description is withheld, as in the paper. A repeated text is rejected as such.
@@ -86,7 +87,7 @@ def annotate(engine: Engine, items: list[tuple[str, str, Trace]], direction: str
             own, trace, author, level)
         if (key := (code, call, row.text)) in seen and not error: row = replace(row, accepted=False, reason="it repeats an earlier sample")
         seen.add(key)
-        found.append(row)
+        found.append(replace(row, execution_id=trace.execution_id))
     return found
 
 # %% ../nbs/05_monologue.ipynb #97a62f8f
@@ -109,12 +110,12 @@ def narrate_all(traces: Iterable[Trace], problems: list[Problem], executions: li
     tasks = ((codes[of[t.execution_id].problem_id], of[t.execution_id].call, t) for t in traces)
     slices = iter(lambda: [*islice(tasks, _SLICE)], [])
     if workers <= 1:
-        for part in slices: yield from tell(part, seed, level)
+        for part in slices: yield from narrate_pair(part, seed, level)
         return
     context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        pending = deque(pool.submit(tell, part, seed, level) for part in islice(slices, workers * _AHEAD))
+        pending = deque(pool.submit(narrate_pair, part, seed, level) for part in islice(slices, workers * _AHEAD))
         while pending:
             rows = pending.popleft().result()
-            pending.extend(pool.submit(tell, part, seed, level) for part in islice(slices, 1))
+            pending.extend(pool.submit(narrate_pair, part, seed, level) for part in islice(slices, 1))
             yield from rows

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['unparsed', 'WORDS', 'LONG_VALUE', 'CONSTRAINTS', 'SECTIONS', 'TELLING', 'Program', 'program_of', 'body', 'is_loop',
-           'stores', 'sources', 'Event', 'replay', 'outer', 'parsed', 'reductions', 'reads', 'forms_of', 'forms_in',
-           'wording', 'truth', 'deeds', 'owner_of', 'told_of', 'tell', 'totals', 'groups', 'frame_of', 'changed_in',
-           'simulate', 'function_of', 'understanding', 'properties', 'solve', 'constraint', 'equations', 'deduce',
-           'narrate']
+           'stores', 'assigned_from', 'Event', 'replay', 'outer', 'literal_tree', 'reductions', 'reads', 'forms_of',
+           'forms_in', 'wording', 'truth', 'deeds', 'owner_of', 'told_of', 'tell', 'totals', 'groups', 'frame_of',
+           'changed_in', 'simulate', 'function_of', 'understanding', 'properties', 'solve', 'constraint', 'equations',
+           'deduce', 'narrate']
 
 # %% ../nbs/04a_narration.ipynb #1b7b852f
 import ast
@@ -74,7 +74,7 @@ def stores(statement: ast.AST | None) -> list[str]:
     return [n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
 
 @lru_cache(maxsize=1 << 12)
-def sources(statement: ast.AST | None) -> dict[str, ast.expr]:
+def assigned_from(statement: ast.AST | None) -> dict[str, ast.expr]:
     "The expression that each name comes from, where an assignment says so."
     match statement:
         case ast.AugAssign(target=ast.Name(id=name), op=op, value=value): return {name: ast.BinOp(ast.Name(name, ast.Load()), op, value)}
@@ -154,7 +154,7 @@ def outer(events: list[Event]) -> list[Event]:
 
 # %% ../nbs/04a_narration.ipynb #29ee9180
 @lru_cache(maxsize=4096)
-def parsed(text: str) -> ast.expr | None:
+def literal_tree(text: str) -> ast.expr | None:
     "The tree of a Python literal; None for text that is none."
     try:
         node = ast.parse(text, mode="eval").body
@@ -167,7 +167,7 @@ class _Substitute(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         text = self.state.get(node.id) if isinstance(node.ctx, ast.Load) else None
-        return parsed(text) or node if text else node
+        return literal_tree(text) or node if text else node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr: return node
 
@@ -220,11 +220,11 @@ def _called(node: ast.expr, bound: frozenset[str]) -> tuple[object, list[ast.exp
 def _apply(node: ast.expr, bound: frozenset[str]) -> ast.expr | None:
     "The literal that an operation on literals gives; None when it is not one, or not on the list."
     try:
-        if isinstance(node, ast.Compare): return parsed(literal(_compared(node)))
+        if isinstance(node, ast.Compare): return literal_tree(literal(_compared(node)))
         if not (found := _called(node, bound)): return None
         kind, parts, function = found
         values = [ast.literal_eval(part) for part in parts]
-        return parsed(literal(function(*values))) if _tame(kind, values) else None
+        return literal_tree(literal(function(*values))) if _tame(kind, values) else None
     except Exception: return None
 
 # %% ../nbs/04a_narration.ipynb #3bec54d2
@@ -255,7 +255,7 @@ def _unrolled(node: ast.ListComp | ast.GeneratorExp, items: list, bound: frozens
     for item in items:
         try: substitute = _Substitute(_bindings(generator.target, item))
         except (TypeError, ValueError): return None
-        tests = [parsed(reductions(substitute.visit(deepcopy(test)), bound)[-1]) for test in generator.ifs]
+        tests = [literal_tree(reductions(substitute.visit(deepcopy(test)), bound)[-1]) for test in generator.ifs]
         if None in tests: return None
         if all(ast.literal_eval(test) for test in tests): elements.append(substitute.visit(deepcopy(node.elt)))
     return ast.List(elements, ast.Load())
@@ -270,13 +270,13 @@ class _Reduce(ast.NodeTransformer):
         if isinstance(node, _CLOSED): return node
         if isinstance(node, ast.ListComp | ast.GeneratorExp): return self._comprehension(node)
         if isinstance(node, ast.BoolOp): return self._first(node)
-        if isinstance(node, ast.IfExp) and (test := parsed(ast.unparse(node.test))): return node.body if ast.literal_eval(test) else node.orelse
+        if isinstance(node, ast.IfExp) and (test := literal_tree(ast.unparse(node.test))): return node.body if ast.literal_eval(test) else node.orelse
         if isinstance(node, ast.IfExp): return ast.IfExp(self.visit(node.test), node.body, node.orelse)
         return _apply(node, self.bound) or self.generic_visit(node)
 
     def _first(self, node: ast.BoolOp) -> ast.expr:
         first, *rest = node.values
-        known = parsed(ast.unparse(first))
+        known = literal_tree(ast.unparse(first))
         if known is None: return ast.BoolOp(node.op, [self.visit(first), *rest])
         if bool(ast.literal_eval(known)) is isinstance(node.op, ast.Or): return first
         return rest[0] if len(rest) == 1 else ast.BoolOp(node.op, rest)
@@ -343,7 +343,7 @@ def _assignments(values: dict[str, str], forms: dict[str, list[str]] = {}) -> st
 def truth(event: Event) -> bool | None:
     "Whether the condition of an `if` or `while` held; None when that is not certain."
     if not isinstance(event.statement, ast.If | ast.While) or not body(event.statement) or event.following is None: return None
-    known = parsed((forms_of(event.statement.test, event) or ["?"])[-1])
+    known = literal_tree((forms_of(event.statement.test, event) or ["?"])[-1])
     return None if known is not None and bool(ast.literal_eval(known)) is not event.enters else event.enters
 
 def _told_condition(event: Event, parts: list[str], so: str) -> str:
@@ -352,7 +352,7 @@ def _told_condition(event: Event, parts: list[str], so: str) -> str:
 
 def _aside(event: Event) -> str:
     "The values of the names of a condition that are no literals."
-    names = [n for n in reads(event.statement.test) if n in event.before and parsed(event.before[n]) is None]
+    names = [n for n in reads(event.statement.test) if n in event.before and literal_tree(event.before[n]) is None]
     told = _assignments({n: event.before[n] for n in names if len(event.before[n]) <= _LONG_FORM and not event.before[n].startswith("<")})
     return f", with {told}" if told else ""
 
@@ -405,7 +405,7 @@ def _told_deed(event: Event, so: str) -> str:
     "A deed and what came of it; '' when nothing can be said."
     deed, values = next((d for d in deeds(event) if len(d) <= _LONG_FORM), deeds(event)[-1]), event.values
     if values: return f"{deed}, {so} {told}" if (told := _assignments(values)) else deed
-    return f"{deed} changes nothing" if parsed(event.before.get(owner_of(event), "?")) is not None else ""
+    return f"{deed} changes nothing" if literal_tree(event.before.get(owner_of(event), "?")) is not None else ""
 
 # %% ../nbs/04a_narration.ipynb #5d4f9a52
 def _tell_line(event: Event, words: dict[str, str]) -> str:
@@ -419,7 +419,7 @@ def _tell_line(event: Event, words: dict[str, str]) -> str:
     if isinstance(statement, ast.Break): return f"break out of the loop at L{event.program.breaks[statement.lineno]}"
     if isinstance(statement, ast.ExceptHandler): return _after(_caught(event), _assignments(values))
     if deeds(event): return _told_deed(event, words["so"])
-    return _assignments(values, {n: forms_of(e, event) for n, e in sources(statement).items()})
+    return _assignments(values, {n: forms_of(e, event) for n, e in assigned_from(statement).items()})
 
 def _caught(event: Event) -> str:
     if not body(event.statement) or event.following is None: return ""
@@ -556,7 +556,7 @@ _INVERSES = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv}
 def solve(expression: ast.expr, value: str, name: str, known: dict[str, str], bound: frozenset[str] = frozenset()) -> ast.expr | None:
     "The expression for the integer `name` when `expression` is `value` and all else is known; None when there is none."
     simplest = reductions(_Substitute(known).visit(deepcopy(expression)), bound)[-1]
-    node, result = ast.parse(simplest, mode="eval").body, parsed(value)
+    node, result = ast.parse(simplest, mode="eval").body, literal_tree(value)
     def number(part): return isinstance(part, ast.Constant) and type(part.value) is int or isinstance(part, ast.UnaryOp) and number(part.operand)
     while result is not None and isinstance(node, ast.BinOp) and type(node.op) in _INVERSES:
         inverse = _INVERSES[type(node.op)]()
@@ -614,7 +614,7 @@ def _deduce(expression: ast.expr, value: str, event: Event, known: dict[str, str
     if isinstance(expression, ast.Name):
         known.update({n: event.before[n] for n in reads(expression) if n in event.before})
         return []
-    unknown = [n for n in reads(expression) if n not in known and parsed(event.before.get(n, "?")) is not None]
+    unknown = [n for n in reads(expression) if n not in known and literal_tree(event.before.get(n, "?")) is not None]
     tail = [phrase] if unknown and (phrase := constraint(expression, value, event)) else []
     target = stores(event.statement)
     pivot = next((n for n in unknown if n in target or n in given), unknown[0] if len(unknown) == 1 else None)
@@ -637,7 +637,7 @@ def equations(event: Event) -> dict[str, tuple[ast.expr, str]]:
     if held is not None: return {"condition": (event.statement.test, str(held))}
     if event.step.event == "return" and isinstance(event.statement, ast.Return) and event.statement.value is not None:
         return {"return": (event.statement.value, event.step.changed["return"])}
-    return {name: (source, event.values[name]) for name, source in sources(event.statement).items() if name in event.values}
+    return {name: (source, event.values[name]) for name, source in assigned_from(event.statement).items() if name in event.values}
 
 def _undo(event: Event, known: dict[str, str], words: dict[str, str]) -> str:
     "The object that a deed changed, as it was before: deduced when the deed is an `append`, else chosen."

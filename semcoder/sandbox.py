@@ -243,16 +243,35 @@ def run_program(code: str, call: str):
     return eval(*(expression, names))
 
 # %% ../nbs/01_sandbox.ipynb #4e82dd5f
+_TOLD = {"SyntaxError": ("msg", "filename", "lineno"), "OSError": ("errno", "strerror", "filename", "filename2"),
+         "UnicodeEncodeError": ("encoding", "object", "reason"), "UnicodeTranslateError": ("object", "reason")}
+
+def _quotable(value) -> bool:
+    "Whether Python writes a value without asking any class, and whatever its size."
+    kind = type(value)
+    return value is None or among(kind, str, float, bool) or kind is int and value.bit_length() <= 2000
+
+def _speaks(error: BaseException) -> bool:
+    "Whether `str` of an exception runs built-in code only."
+    slots = (of_class(base, "__dict__").get("__str__") for base in of_class(type(error), "__mro__"))
+    slot = next(slot for slot in slots if slot is not None)
+    teller = slot.__objclass__ if type(slot) is types.WrapperDescriptorType else object
+    args = () if teller is SyntaxError else BaseException.args.__get__(error)
+    parts = (*args, *(getattr(teller, name).__get__(error) for name in _TOLD.get(teller.__name__, ())))
+    return issubclass(teller, BaseException) and all(map(_quotable, parts))
+
+def _brief(value) -> str:
+    "The literal of an argument, or that it is too long for one."
+    try:
+        return literal(value, 10_000)
+    except TooLarge:
+        return "<too long>"
+
 def describe(error: BaseException) -> str:
-    """`Type: message`, at most about 1000 characters, without running code of the exception's class."""
-    kind, args = type(error), BaseException.args.__get__(error)
-    slots = (of_class(base, "__dict__").get("__str__") for base in of_class(kind, "__mro__"))
-    plain = type(next(filter(None, slots))) is types.WrapperDescriptorType
-    if plain and all(among(type(arg), str, int, float, bool, tuple) for arg in args):
-        message = str(error)[:1000]
-    else:
-        message = ", ".join(literal(arg, 10_000) for arg in args)[:1000]
-    return f"{of_class(kind, '__name__')[:100]}: {message}".encode("utf-8", "backslashreplace").decode()
+    """`Type: message`, at most about 1000 characters, without running code of the exception's class or of its arguments'."""
+    args = BaseException.args.__get__(error)
+    message = (str(error) if _speaks(error) else ", ".join(map(_brief, args)))[:1000]
+    return f"{of_class(type(error), '__name__')[:100]}: {message}".encode("utf-8", "backslashreplace").decode()
 
 # %% ../nbs/01_sandbox.ipynb #a3de2399
 _QUIET = frozenset("""__future__ abc array base64 binascii bisect cmath collections copy dataclasses datetime decimal difflib enum fractions
@@ -529,7 +548,7 @@ if _WORKER > 1:
     _remove(_HOME)
 """
 _SHIPPED = (
-    *WRITER, describe, _compiled, load_program, _prctl, _limit, _join, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _reaches,
+    *WRITER, _quotable, _speaks, _brief, describe, _compiled, load_program, _prctl, _limit, _join, _enclose, _fence, _countable, _blocks, _tree, _filter, _settle, _reaches,
     _shares, _answer, _child, _write, _missing, _read,
     _Child, _drain, _reap, _children, _emptied, _remove, _life, _serve)
 
@@ -545,7 +564,7 @@ def _class_source(kind: type) -> str:
                 if isinstance(node, ast.ClassDef) and node.name == kind.__name__)
 
 _TABLES = {name: globals()[name] for name in ("CALLS", "_DENIED", "_TOOLS", "_ALLOW", "_REFUSE", "_ABSENT", "_OWN", "_QUIET",
-                                              "_PLAIN_NAMES", "_LOUD")}
+                                              "_PLAIN_NAMES", "_LOUD", "_TOLD")}
 _SOURCE = _IMPORTS + "".join(f"{name} = {value!r}\n" for name, value in _TABLES.items()) + "\n" + source_of(*_SHIPPED)
 _PLAIN = source_of(run_program) + "run = run_program\n"
 

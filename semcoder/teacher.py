@@ -9,12 +9,10 @@ __all__ = ['TEACHER', 'SCRIPT', 'TeacherTemplate', 'program_in', 'description_in
 
 # %% ../nbs/03d_teacher.ipynb #5340b91a
 import ast
-import gzip
 import json
 import re
 import sys
 import types
-import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -22,11 +20,10 @@ from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
 
-from .core import Attempt, DataError, EngineError, Seed, digest, wilson
+from .core import Attempt, EngineError, Seed, digest, wilson
 from .generation import Engine, Sampling
 from .sandbox import Job, Outcome, Sandbox, describe, source_of
-from .seeds import bare, documented, normal_form, plain_call, plain_literal
-from .seeds import describe as problem_statement
+from .seeds import bare, documented, json_lines, normal_form, parsed, plain_call, plain_literal, problem_statement
 
 # %% ../nbs/03d_teacher.ipynb #b27f6d17
 @dataclass(frozen=True)
@@ -123,10 +120,8 @@ def description_in(text: str) -> str:
 # %% ../nbs/03d_teacher.ipynb #751e95b3
 def syntax_tree(code: str) -> ast.Module | None:
     "The syntax tree of a program; None when it does not parse, or holds no statement."
-    try:
-        with warnings.catch_warnings(action="ignore"): tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError): return None
-    return tree if tree.body else None
+    tree = parsed(code)
+    return tree if tree and tree.body else None
 
 # %% ../nbs/03d_teacher.ipynb #6dbeff8f
 def run_script(code: str, call: str):
@@ -376,28 +371,16 @@ def data_table(sets: dict[str, tuple[Iterable[Seed], Iterable[Attempt]]]) -> lis
     rows = []
     for name, (seeds, attempts) in sets.items():
         last = {attempt.seed_id: attempt for attempt in attempts}.values()
-        parsed = [[syntax_tree(item.code) is not None for item in items] for items in (seeds, last)]
-        rows.append(DataCheck(name, len(last), *map(_share, parsed), _share([attempt.status in ("ok", "uncalled") for attempt in last])))
+        parse = [[syntax_tree(item.code) is not None for item in items] for items in (seeds, last)]
+        rows.append(DataCheck(name, len(last), *map(_share, parse), _share([attempt.status in ("ok", "uncalled") for attempt in last])))
     return rows
 
 # %% ../nbs/03d_teacher.ipynb #fdfabbdb
-def _oss_row(line: str, where: str) -> dict[str, str]:
-    try: row = json.loads(line)
-    except ValueError: raise DataError(f"{where} is not JSON: mend or remove the line") from None
-    for name in ("lang", "seed", "problem", "solution"):
-        if not isinstance(row, dict) or not isinstance(row.get(name), str):
-            raise DataError(f"{where}: field {name!r} should be a text: give a file with the fields of OSS-Instruct")
-    return {name: _clean(row[name]) for name in ("lang", "seed", "problem", "solution")}
-
 def read_oss(path: str | Path) -> Iterator[tuple[Seed, Attempt]]:
     "The Python rows of an OSS-Instruct file (JSONL, `.gz` or plain): seed, and attempt to run. `DataError`, naming line and field, for another shape."
-    path = Path(path)
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                row = _oss_row(line, f"{path.name}, line {number}")
-                if row["lang"] != "python": continue
-                seed, code = Seed(path.name, f"line {number}", "unknown", row["seed"]), program_in(row["solution"])
-                status, error = ("untried", None) if code else ("unparsed", "the solution holds no program")
-                yield seed, Attempt(seed.id, path.name, 0, row["problem"], code, status, error, row["solution"], "", "")
-    except (OSError, EOFError, UnicodeDecodeError) as error: raise DataError(f"OSS-Instruct file {path} cannot be read: {error}") from None
+    for where, row in json_lines(path, dict.fromkeys(("lang", "seed", "problem", "solution"), str)):
+        if row["lang"] != "python": continue
+        (name, line), (text, problem, solution) = where.rsplit(", ", 1), (_clean(row[field]) for field in ("seed", "problem", "solution"))
+        seed, code = Seed(name, line, "unknown", text), program_in(solution)
+        status, error = ("untried", None) if code else ("unparsed", "the solution holds no program")
+        yield seed, Attempt(seed.id, name, 0, problem, code, status, error, solution, "", "")
