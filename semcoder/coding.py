@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMPORTS', 'ORACLES', 'WHOLE', 'HUMANEVAL', 'HUMANEVAL_PLUS', 'RELEASES', 'MBPP_DATA', 'SHAPES', 'SHAPE', 'MBPP_PLUS',
-           'SIZES', 'Task', 'recorded', 'replayed', 'in_brief', 'one_by_one', 'returned', 'close', 'agrees',
+           'SIZES', 'Task', 'recorded', 'replayed', 'in_brief', 'one_by_one', 'plain_values', 'close', 'agrees',
            'is_floats', 'compared', 'root', 'as_sets', 'presence', 'anything', 'or_zero', 'or_pyramid', 'or_padded',
            'as_it_stands', 'Coding', 'HumanEval', 'Ruling', 'load_humaneval', 'EvalPlus', 'HumanEvalPlus',
            'load_humaneval_plus', 'held', 'MBPP', 'load_mbpp', 'shaped', 'arguments', 'MBPPPlus', 'load_mbpp_plus',
@@ -112,7 +112,7 @@ def _is_plain(value: ast.AST) -> bool:
     return all(isinstance(node, _KINDS) and (not isinstance(node, ast.Name) or node.id in _NAMES | _FACTORIES)
                and (not isinstance(node, ast.Call) or isinstance(node.func, ast.Name) and node.func.id in _NAMES) for node in ast.walk(value))
 
-def returned(text: str) -> tuple[list[str], str | None]:
+def plain_values(text: str) -> tuple[list[str], str | None]:
     "What `one_by_one` sent: the texts of its plain values up to the first that is none, and how the run ended, None when well."
     shown = _OPAQUE.sub(lambda found: found[0] if found[0][0] in "'\"" else "object()", text)
     try: tree = ast.parse(shown, mode="eval").body if shown.startswith("([") else None
@@ -293,7 +293,7 @@ def _decide(self: Coding, pairs: list[tuple[Task, str]]) -> list[Ruling]:
 
         def questions() -> Iterator[Job]:
             for item, phases, outcomes in zip(items, given, runs):
-                waiting.append([returned(run.value) if run.status == "ok" else ([], run.status) for run in outcomes])
+                waiting.append([plain_values(run.value) if run.status == "ok" else ([], run.status) for run in outcomes])
                 yield self.referee(item, phases, [values for values, _ in waiting[-1]])
         known = {key: _ruling(waiting.popleft(), words) for key, words in zip(unique, referees.map(questions()))}
     return [known[item.item_id, program] for item, program in pairs]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MODULES', 'PRELUDE', 'GUEST', 'LCB', 'RELEASES', 'Question', 'Test', 'unpacked', 'tests_of', 'executed', 'at_end',
-           'printed', 'returned', 'run_test', 'same_text', 'is_right', 'Ruling', 'Contests', 'load_lcb']
+           'printed', 'method_result', 'run_test', 'same_output', 'is_right', 'Ruling', 'Contests', 'load_lcb']
 
 # %% ../nbs/07d_contests.ipynb #c01f6071
 import ast
@@ -112,7 +112,7 @@ def printed(code: str, text: str) -> str:
     at_end(sys.stdout, stdout)
     with open("output", encoding="utf-8", errors="replace") as file: return file.read()
 
-def returned(code: str, entry_point: str, text: str):
+def method_result(code: str, entry_point: str, text: str):
     "What the method that a program defines returns for the arguments in `text`, JSON a line."
     module = executed(code, "solution")
     owner = module.Solution() if hasattr(module, "Solution") else module
@@ -123,9 +123,9 @@ def run_test(code: str, call: str):
     sys.setrecursionlimit(50_000)
     sys.set_int_max_str_digits(50_000)
     entry_point, _, text = call.partition("\n")
-    return returned(code, entry_point, text) if entry_point else printed(code, text)
+    return method_result(code, entry_point, text) if entry_point else printed(code, text)
 
-GUEST = f"MODULES, PRELUDE = {MODULES!r}, {PRELUDE!r}\nimport atexit, threading, types, {', '.join(MODULES)}\n" + source_of(executed, at_end, printed, returned, run_test) + "run = run_test\n"
+GUEST = f"MODULES, PRELUDE = {MODULES!r}, {PRELUDE!r}\nimport atexit, threading, types, {', '.join(MODULES)}\n" + source_of(executed, at_end, printed, method_result, run_test) + "run = run_test\n"
 
 # %% ../nbs/07d_contests.ipynb #abdc4b22
 def _numbers(line: str) -> list[Decimal] | None:
@@ -134,7 +134,7 @@ def _numbers(line: str) -> list[Decimal] | None:
     except InvalidOperation: return None
     return None if any(number.is_snan() for number in numbers) else numbers
 
-def same_text(text: str, expected: str) -> bool:
+def same_output(text: str, expected: str) -> bool:
     "Whether two printed texts have the same lines, up to spaces around them and the spelling of numbers."
     lines, due = ([line.strip() for line in one.strip().split("\n")] for one in (text, expected))
     return len(lines) == len(due) and all(a == b or (x := _numbers(a)) is not None and x == _numbers(b) for a, b in zip(lines, due))
@@ -143,7 +143,7 @@ def is_right(item: Question, value: str, expected: str) -> bool:
     "Whether the literal that came back from a test is the expected value, or text."
     try:
         found = ast.literal_eval(value)
-        if not item.entry_point: return isinstance(found, str) and same_text(found, expected)
+        if not item.entry_point: return isinstance(found, str) and same_output(found, expected)
         return (list(found) if isinstance(found, tuple) else found) == json.loads(expected)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError): return False
 

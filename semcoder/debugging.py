@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Candidate', 'Case', 'is_value', 'fresh_inputs', 'sift', 'mutated', 'sampled', 'changes', 'rationale',
-           'check_rationale', 'refusal', 'differential', 'Explanation', 'narrated', 'judge', 'examples', 'explained',
-           'debug']
+           'check_rationale', 'refusal', 'differential', 'Explanation', 'narrated', 'accept_repairs', 'repair_examples',
+           'explained', 'debug']
 
 # %% ../nbs/06_debugging.ipynb #115fbc62
 import ast
@@ -455,7 +455,7 @@ def narrated(cases: list[Case], seed: int = 0) -> list[Explanation]:
     "Each case explained from its traces; the patch is the reference."
     return [Explanation(case, rationale(case, case.candidate.problem.code, seed), case.candidate.problem.code, "trace") for case in cases]
 
-def judge(explanations: list[Explanation], runs: dict[str, list[Execution]], seed: int = 0) -> list[Bug]:
+def accept_repairs(explanations: list[Explanation], runs: dict[str, list[Execution]], seed: int = 0) -> list[Bug]:
     "A row for each explanation: accepted when its patch does what the reference does and none of its claims is false."
     calls = {key: [run.call for run in group] for key, group in runs.items()}
     problems = [e.case.candidate.problem for e in explanations]
@@ -480,7 +480,7 @@ def _asking(case: Case) -> dict[str, str]:
     failure = f"assert {case.run.call} == {case.run.value}  # got {case.observed}"
     return dict(description=case.candidate.problem.description, code=case.candidate.code, failure=failure)
 
-def examples(seed: int = 0) -> list[tuple[str, str]]:
+def repair_examples(seed: int = 0) -> list[tuple[str, str]]:
     "Two worked examples of a repair, as pairs of prompt and response."
     pairs = []
     for description, code, right, wrong, kind, call, value in _SHOTS:
@@ -494,7 +494,7 @@ def examples(seed: int = 0) -> list[tuple[str, str]]:
 
 def explained(engine: Engine, cases: list[Case], sampling: Sampling = Sampling(max_tokens=400)) -> list[Explanation]:
     "Each case explained by a model, `sampling.n` times, in order."
-    shots, stop = examples(), TEMPLATE.stop("refine")
+    shots, stop = repair_examples(), TEMPLATE.stop("refine")
     texts = engine.generate([TEMPLATE.prompt("refine", shots=shots, **_asking(case)) for case in cases], replace(sampling, stop=stop))
     return [Explanation(case, text.partition("[/MONOLOGUE]")[0].strip(), parse("refine", "monologue", text), engine.model)
             for case, samples in zip(cases, texts) for text in samples]
@@ -538,7 +538,7 @@ def debug(candidates: list[Candidate], runs: dict[str, list[Execution]], per_pro
         return [case for _, case in sifted if case]
     good = _ranked(_waves([c for c, why in zip(candidates, _unlike(candidates)) if not why], per_problem, try_))
     ended.update((case.candidate, "spare") for cases in good.values() for case in cases[per_problem:])
-    bugs = judge(explain([case for cases in good.values() for case in cases[:per_problem]]), runs, seed)
+    bugs = accept_repairs(explain([case for cases in good.values() for case in cases[:per_problem]]), runs, seed)
     counts = Counter()
     for (c, why), n in ended.items(): counts[c.problem.id, c.author, c.kind, why] += n
     counts.update((b.problem_id, b.author, b.kind, "accepted" if b.accepted else b.reason.partition(":")[0]) for b in bugs)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SETTINGS', 'REPAIRS', 'Arm', 'repairs', 'Turn', 'Refiner', 'standing', 'last_found', 'refine', 'scores_of',
-           'contrasts', 'tokens_of', 'affordable', 'equal_tokens', 'against_plain', 'sentences']
+           'contrasts', 'tokens_of', 'affordable', 'equal_tokens', 'against_plain', 'check_counts']
 
 # %% ../nbs/09_refinement.ipynb #39a3bd61
 import re
@@ -191,7 +191,7 @@ def scores_of(stands: list[list[Verdict]], refiner: Refiner, seed: int = 0) -> l
 
 # %% ../nbs/09_refinement.ipynb #31513a3d
 def contrasts(scores: list[Score], verdicts: Iterable[Verdict], seed: int = 0) -> list[Comparison]:
-    "Each arm's last round compared with its first answers, and with the last round of resampling in the same setting."
+    "Each arm's last round compared with its first answers, and with the last round of resampling in the same setting, at whatever temperatures."
     arms: dict[tuple[str, ...], list[Score]] = {}
     for s in scores: arms.setdefault((s.benchmark, s.metric, s.style, s.sampling), []).append(s)
     verdicts = list(verdicts)
@@ -230,10 +230,11 @@ def against_plain(plain: Score, checked: Score, verdicts: Iterable[Verdict], see
     return replace(compare(replace(plain, metric=checked.metric), checked, verdicts, seed), a=plain.id)
 
 # %% ../nbs/09_refinement.ipynb #2e66453c
-def sentences(turns: Iterable[Turn], verdicts: Iterable[Verdict]) -> dict[tuple[str, str], tuple[int, int]]:
-    "For each arm, and 'rejected' or 'accepted': how many programs there were, and how many of them were really wrong."
+def check_counts(turns: Iterable[Turn], verdicts: Iterable[Verdict]) -> dict[tuple[str, str], tuple[int, int]]:
+    "For each honest arm, and 'rejected' or 'accepted': how many programs there were, and how many of them were really wrong."
     right, counts = {v.completion_id: v.passed for v in verdicts}, {}
     for t in turns:
+        if Arm.read(t.arm).feedback in ("none", "oracle"): continue
         key = (t.arm, "rejected" if t.objection else "accepted")
         n, wrong = counts.get(key, (0, 0))
         counts[key] = (n + 1, wrong + (not right[t.about]))
