@@ -31,6 +31,7 @@ test: sync ## every notebook as a test, attacks on the sandbox (more of them: SE
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
 	$(PY) .ci/reading.py
+	$(VENV)/bin/semcoder explain figures/results.csv:4 | grep '^Nothing that was made again differs'
 	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 --config '$(GUESTS)' semcoder
 	$(PY) -m pip check
 

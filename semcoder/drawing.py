@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from .core import Comparison, Loss, Score
-from .paper import bench_of, holm
+from .paper import bench_of
 
 # %% ../nbs/10b_drawing.ipynb #ee2b45e0
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9")
@@ -96,25 +96,24 @@ def named_rows(figure: Figure, axes: Any, panels: dict[str, set[str]], order: It
         panel.tick_params(labelsize=6)
     return found
 
-def draw_differences(pairs: list[tuple[Comparison, str]], kinds: dict[str, str], reference: str = "the reference") -> Figure:
+def draw_differences(pairs: list[tuple[Comparison, str]], kinds: dict[str, str], firm: set[str], reference: str = "the reference") -> Figure:
     """Paired differences with their 95% intervals, each with its variant's name: a panel for each benchmark.
 
-    `kinds` maps names to what they vary, in the order of the rows. Filled markers stand after Holm's correction over all `pairs`.
+    `kinds` maps names to what they vary, in the order of the rows. The markers of the comparisons whose ids are `firm` are filled.
     """
     panels, colours = list(dict.fromkeys(c.benchmark for c, _ in pairs)), list(dict.fromkeys(kinds[name] for _, name in pairs))
-    corrected = holm({c.id: c.p_value for c, _ in pairs})
     titles = {f"{b}, {_items(c.n for c, _ in pairs if c.benchmark == b)}": {name for c, name in pairs if c.benchmark == b} for b in panels}
     with canvas() as (figure, axes):
         found = named_rows(figure, axes, titles, kinds)
         for c, name in pairs:
             (panel, names), n = found[panels.index(c.benchmark)], colours.index(kinds[name]) % 6
             panel.errorbar([100 * c.difference], [names.index(name)], xerr=whiskers([c], "difference"), fmt=MARKERS[n], color=COLOURS[n],
-                           markerfacecolor=COLOURS[n] if corrected[c.id] < 0.05 else "white", capsize=1.5, markersize=3.5)
+                           markerfacecolor=COLOURS[n] if c.id in firm else "white", capsize=1.5, markersize=3.5)
         for panel, _ in found:
             panel.axvline(0, color="black", linewidth=0.8, zorder=0.9)
             panel.xaxis.set(major_locator=MultipleLocator(20), minor_locator=MultipleLocator(10))
             panel.grid(True, which="minor", axis="x")
-        figure.supxlabel(f"points from {reference}, 95% interval\nfilled: stands after Holm's correction over all {len(pairs)}", fontsize=7)
+        figure.supxlabel(f"points from {reference}, 95% interval over items\nfilled: stands after Holm's correction over all {len(pairs)}, and over seeds", fontsize=7)
         figure.legend([Line2D([], [], linestyle="", marker=MARKERS[n % 6], color=COLOURS[n % 6], markersize=4) for n, _ in enumerate(colours)], colours,
                       loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1, fontsize=7)
     return figure

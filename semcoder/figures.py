@@ -21,7 +21,7 @@ from .decontamination import named_items
 from .diagrams import draw_cost, draw_directions, draw_lines, draw_measures, draw_pipeline, draw_semantics, draw_shares
 from .drawing import draw_differences, draw_loss, draw_rounds, draw_scores, image
 from .paper import (STAGES, ablation_table, comparison_table, comparisons, markdown, read_all, refinement_arms, refinement_table, results,
-                            rounds_table, score_table, table1, table2, table5, table6, table7, table8, to_csv, trained)
+                            rounds_table, score_table, standing, table1, table2, table5, table6, table7, table8, to_csv, trained)
 from .summary import KINDS, SHORT, STEPS, summary
 
 # %% ../nbs/11_figures.ipynb #ae8c9495
@@ -43,9 +43,11 @@ def _kinds(rows: Rows) -> dict[str, str]:
     return {p.at.split(": ")[0]: p.series for p in _of(rows, "variants")}
 
 def _ablations(run: Run, rows: Rows) -> Figure | None:
-    names = {s.id: s.model for s in _scores(run, "ablations")}
-    draw = lambda pairs, kinds: draw_differences(pairs, kinds, "verified monologues in both directions")
-    return _drawn(draw, [(c, names[c.b]) for _, c in read_all(run, Comparison, ["ablations"]) if names[c.b] in _kinds(rows)], _kinds(rows))
+    scores, kinds = _scores(run, "ablations"), _kinds(rows)
+    names = {s.id: s.model for s in scores}
+    pairs = [(c, names[c.b]) for _, c in read_all(run, Comparison, ["ablations"]) if names[c.b] in kinds]
+    firm = standing([c for c, _ in pairs], scores)
+    return draw_differences(pairs, kinds, firm, "verified monologues in both directions") if pairs and kinds else None
 
 def _learning(run: Run, rows: Rows) -> Figure | None:
     "What more tokens bring: the base with examples, and the reference on a quarter, a half and all of them."

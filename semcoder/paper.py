@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['STAGES', 'COLUMNS', 'BASE', 'TUNED', 'PREDICTION', 'FORMATS', 'REFINED', 'read_all', 'results', 'bench_of',
            'comparisons', 'to_csv', 'paper', 'column_of', 'number', 'shown', 'trained', 'row_of', 'printed_for',
-           'markdown', 'score_table', 'comparison_table', 'holm', 'table1', 'table2', 'ablation_table',
+           'markdown', 'score_table', 'comparison_table', 'holm', 'standing', 'table1', 'table2', 'ablation_table',
            'refinement_arms', 'refinement_table', 'rounds_table', 'table5', 'table6', 'table7', 'table8']
 
 # %% ../nbs/10a_paper.ipynb #b8cbd50e
@@ -18,6 +18,7 @@ from functools import cache
 from typing import Any
 
 from .core import Checkpoint, Comparison, Execution, Point, Record, Run, Score, of_variant, project_dir
+from .scores import over_seeds
 
 # %% ../nbs/10a_paper.ipynb #2874e5c6
 STAGES = ("evaluation", "refinement", "ablations")
@@ -149,6 +150,12 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
         corrected[name] = highest = min(1.0, max(highest, (len(p_values) - rank) * p))
     return corrected
 
+def standing(comparisons: Iterable[Comparison], scores: Iterable[Score]) -> set[str]:
+    "The ids of the comparisons that stand after Holm's correction over all of them, and whose interval over seeds, where there are several, leaves out zero."
+    comparisons, scores = list(comparisons), list(scores)
+    corrected, spreads = holm({c.id: c.p_value for c in comparisons}), {c.id: over_seeds(c, scores) for c in comparisons}
+    return {key for key, spread in spreads.items() if corrected[key] < 0.05 and (spread is None or not spread.low <= 0 <= spread.high)}
+
 # %% ../nbs/10a_paper.ipynb #3f44e299
 def _first_scores(run: Run) -> list[Score]:
     return [s for _, s in read_all(run, Score, ["evaluation"]) if s.round == 0]
@@ -203,11 +210,14 @@ def ablation_table(run: Run, points: Iterable[Point]) -> list[dict[str, Any]]:
     def learned(name: str, what: str) -> str:
         found = sizes.get((name, what))
         return "" if found is None else f"{100 * found.value:.0f}%" if what == "false" else f"{found.value:,.0f}"
+    def among_seeds(c: Comparison) -> str:
+        spread = over_seeds(c, scores)
+        return f"[{100 * spread.low:+.1f}, {100 * spread.high:+.1f}]" if spread else ""
     return [{"varied": sizes[s.model, "tokens"].series, "variant": s.model, **{what: learned(s.model, what) for what in ("tokens", "samples", "false")},
              "benchmark": s.benchmark, "score": shown([s]), "seeds": _seeds(s, scores), "answers found": f"{100 * s.parsed:.0f}%",
              "reference": names[c.a] if (c := paired.get(s.id)) else "",
              "from the reference": f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]" if c else "",
-             "p": f"{c.p_value:.2g}" if c else "", "p, Holm": f"{corrected[s.id]:.2g}" if c else ""} for s in listed]
+             "over seeds": among_seeds(c) if c else "", "p": f"{c.p_value:.2g}" if c else "", "p, Holm": f"{corrected[s.id]:.2g}" if c else ""} for s in listed]
 
 # %% ../nbs/10a_paper.ipynb #706442a2
 REFINED = {"Magicoder-DS": "Magicoder-DS-6.7B", "Magicoder-S-DS": "Magicoder-S-DS-6.7B", "DeepSeekCoder-Inst": "deepseek-coder-6.7b-instruct",
