@@ -94,7 +94,8 @@ def _variant_reasons(rows: Rows) -> Figure | None:
 
 def _cost(run: Run, rows: Rows) -> list[dict[str, Any]]:
     "What each stage took, and the tokens that models learned, read and wrote in it."
-    stages = [stage for stage in ("synthesis", "monologue", "debugging", "training", "evaluation", "refinement", "ablations") if run.has(stage)]
+    stages = [stage for stage in ("synthesis", "monologue", "debugging", "training", "evaluation", "refinement", "ablations")
+              if run.has(stage) and "seconds" in run.manifest(stage)]
     tokens = lambda stage: sum(p.value for p in _of(rows, "tokens") if p.series == stage)
     return [{"stage": stage, "seconds": run.manifest(stage)["seconds"], "GiB": round(run.manifest(stage)["memory_mb"] / 1024, 2), "tokens": round(tokens(stage))}
             for stage in stages]
