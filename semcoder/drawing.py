@@ -113,7 +113,7 @@ def draw_differences(pairs: list[tuple[Comparison, str]], kinds: dict[str, str],
             panel.axvline(0, color="black", linewidth=0.8, zorder=0.9)
             panel.xaxis.set(major_locator=MultipleLocator(20), minor_locator=MultipleLocator(10))
             panel.grid(True, which="minor", axis="x")
-        figure.supxlabel(f"points from {reference}, 95% interval over items\nfilled: stands after Holm's correction over all {len(pairs)}, and over seeds", fontsize=7)
+        figure.supxlabel(f"points from {reference}\nwith 95% intervals over items; filled: stands after\nHolm's correction over all {len(pairs)}, and over the seeds", fontsize=7)
         figure.legend([Line2D([], [], linestyle="", marker=MARKERS[n % 6], color=COLOURS[n % 6], markersize=4) for n, _ in enumerate(colours)], colours,
                       loc="outside upper center", ncols=3, handletextpad=0.1, columnspacing=1, fontsize=7)
     return figure
