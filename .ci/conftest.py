@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent, indent
 
 import pytest
 from hub_server import Hub, serving
@@ -53,20 +54,30 @@ def environment(hub: Hub, home: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def python(hub: Hub, tmp_path: Path) -> Callable[..., Ended]:
-    """Runs Python as a new user of the hub: `python(code, HF_TOKEN="good")`.
+def _runner(hub: Hub, home: Path) -> Callable[..., Ended]:
+    """Runs Python as a user of the hub whose files are below `home`.
 
     A `SemcoderError` of the code becomes `error: ` and its text, as on the command line.
     """
 
     def run(code: str, *arguments: str, **variables: str) -> Ended:
-        script = tmp_path / "script.py"
-        lines = "".join(f"        {line}\n" for line in code.strip().splitlines())
-        script.write_text(WRAPPED.format(code=lines))
-        return _run([str(script), *arguments], hub, tmp_path, variables)
+        script = home / "script.py"
+        script.write_text(WRAPPED.format(code=indent(dedent(code), " " * 8)))
+        return _run([str(script), *arguments], hub, home, variables)
 
     return run
+
+
+@pytest.fixture
+def python(hub: Hub, tmp_path: Path) -> Callable[..., Ended]:
+    """Runs Python as a new user of the hub: `python(code, "argument", HF_TOKEN="good")`."""
+    return _runner(hub, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_python(hub: Hub, tmp_path_factory) -> Callable[..., Ended]:
+    """The same for what several tests look at."""
+    return _runner(hub, tmp_path_factory.mktemp("user"))
 
 
 @pytest.fixture

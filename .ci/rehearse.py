@@ -27,18 +27,11 @@ from make_repositories import make_repositories
 PROJECT = Path(__file__).parent.parent
 RECIPES = PROJECT / "nbs" / "recipes"
 
-# What a stage is cut to. A key that a recipe does not have is added where its default is large.
+# What the sizes in a recipe become, and what a stage has in addition because its default is large.
 SMALL = {
-    "04_synthesis": {"programs": 24, "calls": 2, "limit": 40},
+    "04_synthesis": {"programs": 24, "calls": 2},
     "05_monologue": {"per_problem": 1},
-    "06_debugging": {"limit": 8},
-    "07_training": {
-        "limit": 12,
-        "batch_size": 6,
-        "row_tokens": 2048,
-        "max_length": 1024,
-        "lora_rank": 4,
-    },
+    "07_training": {"batch_size": 6, "row_tokens": 2048, "max_length": 1024},
     "08_evaluation": {
         "limit": 2,
         "humaneval_limit": 2,
@@ -63,10 +56,10 @@ SMALL = {
         "max_tokens": 4000,
         "samples": 4,
         "answer_tokens": 8,
-        "lora_rank": 4,
+        "batch": 4,
     },
 }
-ALWAYS = {"04_synthesis", "05_monologue", "06_debugging"}  # also where a recipe has no such section
+LIMITS = {"04_synthesis": 40, "06_debugging": 8, "07_training": 12}
 TWINS = {"fsdp8": "fsdp2_cpu", "one_gpu": "one_cpu"}
 WORDS = {
     "magicoder.txt": "### A question\n{question}\n### Its answer\n{start}\n",
@@ -151,7 +144,11 @@ class Stage:
 
 def changes(stage: str, section: dict, home: Path) -> Iterator[tuple[str, object]]:
     """What a section of a recipe gets instead of its own values."""
-    yield from SMALL.get(stage, {}).items()
+    for key, value in SMALL.get(stage, {}).items():
+        if key in section:
+            yield key, value
+    if stage in LIMITS:
+        yield "limit", LIMITS[stage]
     if section.get("device") == "cuda":
         yield "device", "cpu"
     if "launch" in section:
@@ -171,9 +168,9 @@ def changes(stage: str, section: dict, home: Path) -> Iterator[tuple[str, object
 def small(recipe: str, home: Path) -> Path:
     """Write the small recipe of a real one, and print what was changed; its path."""
     sections = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())
-    whole = "08_evaluation" in sections
-    for stage in sorted({*sections, *(ALWAYS if whole else ())}):
-        section = sections.setdefault(stage, {})
+    if "07_training" in sections and "04_synthesis" in sections:
+        sections.setdefault("06_debugging", {})
+    for stage, section in sorted(sections.items()):
         for key, value in changes(stage, dict(section), home):
             if section.get(key) != value:
                 print(f"  {recipe}: {stage}.{key}: {section.get(key, 'the default')} -> {value}")
