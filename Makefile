@@ -33,7 +33,7 @@ reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables
 test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
-	$(PY) -m pytest -q -p no:cacheprovider .ci/test_hub.py
+	$(PY) -m pytest -q -p no:cacheprovider .ci
 	$(PY) .ci/reading.py
 	$(VENV)/bin/semcoder explain figures/results.csv:4 | grep '^Nothing that was made again differs'
 	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 --config '$(GUESTS)' semcoder
@@ -59,7 +59,7 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
 	$(VENV)/vllm/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
 	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
-	$(VENV)/vllm/bin/python -m pytest -q -p no:cacheprovider .ci/test_hub.py
+	$(VENV)/vllm/bin/python -m pytest -q -p no:cacheprovider .ci
 
 rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some
 	$(VENV)/vllm/bin/python .ci/rehearse.py --first-day $(ONLY)

@@ -101,6 +101,7 @@ CORRUPT = {
     },
     "datasets": {"corrupt-rows": "flipped *.jsonl"},
 }
+FAULTY_COPIES = {"models": PINNED, "datasets": "cruxeval-org/cruxeval"}
 
 
 @dataclass(frozen=True)
@@ -537,8 +538,7 @@ def make_data(root: Path) -> None:
 
 def make_faulty(root: Path) -> None:
     """Write models and data sets of the owner `faulty`, one for each way to misbehave."""
-    sources = {"models": PINNED, "datasets": "ise-uiuc/Magicoder-Evol-Instruct-110K"}
-    for kind, source in sources.items():
+    for kind, source in FAULTY_COPIES.items():
         for name, fault in (FAULTY | CORRUPT[kind]).items():
             folder = root / kind / "faulty" / name
             shutil.copytree(root / kind / source, folder)

@@ -86,8 +86,8 @@ class Rehearsal:
 
 
 def _fine_tune(name: str) -> Rehearsal:
-    """A recipe that trains the checkpoint of `paper` further, and that checkpoint's answers."""
-    steps = (Step(name, only="training"), Step("paper", name, "evaluation"))
+    """A recipe that trains the checkpoint of `paper` further, and asks what came of it."""
+    steps = (Step(name, only="training"), Step(name, only="evaluation"))
     return Rehearsal(steps, source="paper", needs=("paper",))
 
 

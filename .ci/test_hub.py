@@ -1,18 +1,33 @@
 """The library beside a hub: real clients, and `hub_server.py` with what can go wrong."""
 
+import importlib.util
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hub_server import Hub, commit_of, serving
+from conftest import HOME
+from hub_server import commit_of
 from make_repositories import ADAPTER, GATED, PINNED
+from typer.testing import CliRunner
+
+from semcoder.cli import app
+from semcoder.core import DataError, EngineError, Sample, SemcoderError
+from semcoder.generation import Sampling, load_model, load_tokenizer, prompt_ids
+from semcoder.hub import hub_folder
+from semcoder.judging import benchmark, judge
+from semcoder.llm import load_engine
+from semcoder.mixture import Corpus, ingredients, instructions
+from semcoder.packing import encode
+from semcoder.prediction import CRUXEVAL, rows_of
+from semcoder.training import Training, train
 
 BASE = "deepseek-ai/deepseek-coder-1.3b-base"
 WITHOUT_START = "bigcode/starcoder2-7b"
 METASPACE = "codellama/CodeLlama-7b-Python-hf"
-CRUXEVAL = "cruxeval-org/cruxeval"
+EVOL = "ise-uiuc/Magicoder-Evol-Instruct-110K"
 DEAD = "http://127.0.0.1:9"
 
 UNKNOWN = "is not on the hub, or is private: correct the name, or set HF_TOKEN"
@@ -32,39 +47,138 @@ FAULTS = {
     "faulty/nothing": UNKNOWN,
     "faulty/limited": LIMITED,
     "faulty/broken": BROKEN,
-    "faulty/truncated": CUT_OFF,
 }
-ENVIRONMENTS = {
-    "barred token": ({"HF_TOKEN": "barred"}, "faulty/gated", BARRED),
-    "wrong token": ({"HF_TOKEN": "wrong"}, BASE, WRONG_TOKEN),
-    "offline": ({"HF_HUB_OFFLINE": "1"}, BASE, OFFLINE),
-    "dead hub": ({"HF_ENDPOINT": DEAD}, BASE, NOT_THERE),
+LOADERS = {
+    "model": load_model,
+    "tokenizer": load_tokenizer,
+    "instruct": instructions,
+    "benchmark": lambda name: rows_of("b", Path("hub"), replace(CRUXEVAL, hub=name)),
+}
+LINES = {
+    "model": "EngineError: model '{name}' {reason}",
+    "tokenizer": "EngineError: model '{name}' {reason}",
+    "instruct": "DataError: data set '{name}' {reason}",
+    "benchmark": "DataError: b: data set '{name}' {reason}",
 }
 
 
-@pytest.fixture
-def own_hub(hub: Hub, tmp_path: Path) -> Iterator[Callable[[str, str, str], Hub]]:
-    """A hub with one repository of the session's hub and a fault: `own_hub(kind, name, fault)`."""
-    servers = []
-
-    def start(kind: str, name: str, fault: str) -> Hub:
-        root = tmp_path / "own"
-        shutil.copytree(hub.root / kind / name, root / kind / name)
-        (root / kind / name / ".fault").write_text(fault)
-        servers.append(serving(root))
-        return servers[-1].__enter__()
-
-    yield start
-    for server in servers:
-        server.__exit__(None, None, None)
+def attempt(case: tuple[str, str]) -> str:
+    """The kind and the text of the error with which a loader ends."""
+    kind, name = case
+    try:
+        LOADERS[kind](name)
+    except SemcoderError as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
 
 
-def served_commit(hub: Hub, name: str, kind: str = "models") -> str:
-    """The commit that the hub gives for a repository, or for one of its revisions."""
-    return commit_of(hub.root / kind / name)
+def attempts(cases: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The same for many at once, for clients wait before they try again."""
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip(cases, pool.map(attempt, cases), strict=True))
 
 
-# The benchmarks
+def line_of(kind: str, name: str, reason: str) -> str:
+    """The error that is due."""
+    return LINES[kind].format(name=name, reason=reason)
+
+
+# What each error says
+
+
+def test_each_fault_has_its_line(hub):
+    """What a user without a token reads about each kind of failure, word by word."""
+    cases = [(kind, name) for kind in LOADERS for name in FAULTS]
+    cases += [(kind, "faulty/truncated") for kind in LOADERS if kind != "instruct"]
+    reasons = FAULTS | {"faulty/truncated": CUT_OFF}
+    wanted = {case: line_of(*case, reasons[case[1]]) for case in cases}
+    assert attempts(cases) == wanted
+
+
+@pytest.mark.parametrize(
+    ("token", "name", "reason"),
+    [("barred", "faulty/gated", BARRED), ("wrong", "faulty/gated", WRONG_TOKEN)],
+)
+def test_each_token_has_its_line(hub, monkeypatch, token, name, reason):
+    """The same for a token that may not read, and for one that is none."""
+    monkeypatch.setenv("HF_TOKEN", token)
+    cases = [(kind, name) for kind in LOADERS]
+    assert attempts(cases) == {case: line_of(*case, reason) for case in cases}
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason"),
+    [({"HF_HUB_OFFLINE": "1"}, OFFLINE), ({"HF_ENDPOINT": DEAD}, NOT_THERE)],
+)
+def test_without_a_hub(hub, new_user, variables, reason):
+    """A model that was had before is had again; another, and a data set, end in a line each."""
+    hub_folder(WITHOUT_START)
+    code = f"""
+        from semcoder.core import SemcoderError
+        from semcoder.generation import load_model
+        from semcoder.mixture import instructions
+        print(type(load_model({WITHOUT_START!r})[0]).__name__)
+        for load, name in ((load_model, "tiny/not-had"), (instructions, {EVOL!r})):
+            try:
+                load(name)
+            except SemcoderError as error:
+                print(error)
+    """
+    loaded, model, data = new_user(
+        code, HF_HOME=str(HOME / "huggingface"), **variables
+    ).stdout.splitlines()
+    assert loaded == "Starcoder2ForCausalLM"
+    assert model == f"model 'tiny/not-had' {reason}"
+    assert data.startswith(f"data set {EVOL!r} {reason}")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("faulty/corrupt-weights", "model.safetensors"),
+        ("faulty/corrupt-tokenizer", "tokenizer.json"),
+        ("faulty/corrupt-config", "config.json"),
+    ],
+)
+def test_damaged_file_of_a_model(hub, name, file):
+    """The line names the file, which is then had again."""
+    with pytest.raises(EngineError, match=f"^{file} arrived damaged .*: run the same again$"):
+        load_model(name)
+    (hub.root / "models" / name / ".fault").unlink()
+    assert load_model(name)
+
+
+def test_damaged_file_of_a_benchmark(hub):
+    """The line names the file."""
+    with pytest.raises(DataError, match="test.jsonl .*cache") as caught:
+        LOADERS["benchmark"]("faulty/corrupt-rows")
+    assert "\n" not in str(caught.value)
+
+
+def test_command_line_says_it_too(hub):
+    """`evaluate` prints the same line and no traceback."""
+    ended = CliRunner().invoke(app, ["evaluate", "faulty/gated", "humaneval", "--limit", "1"])
+    assert ended.exit_code == 1
+    assert ended.output.splitlines()[-1] == f"error: model 'faulty/gated' {NO_TOKEN}"
+
+
+def test_command_line_evaluates(hub):
+    """Model and benchmark by their names on the hub give a score."""
+    arguments = ["evaluate", BASE, "cruxeval-o", "--path", "hub", "--limit", "2"]
+    ended = CliRunner().invoke(app, [*arguments, "--max-tokens", "4"])
+    assert ended.exit_code == 0, ended.output
+    assert "2 items of cruxeval-o" in ended.output
+
+
+def test_gated_model_with_a_good_token(hub, monkeypatch):
+    """A token on the list opens a gated model, which is closed without it."""
+    with pytest.raises(EngineError, match=f"{GATED}' is gated"):
+        load_tokenizer(GATED)
+    monkeypatch.setenv("HF_TOKEN", "good")
+    assert load_tokenizer(GATED)
+
+
+# Benchmarks
 
 
 SIZES = {
@@ -79,307 +193,131 @@ SIZES = {
 }
 
 
-def test_every_benchmark_from_the_hub(python):
-    """Each loads by the word `hub`, asks a question, and gets its own solution right or judged."""
-    code = """
-        import json, sys
-        from semcoder.judging import benchmark, judge
-        sizes = {}
-        for text in sys.argv[1:]:
-            name, path = text.split()
-            bench = benchmark(name, path)
-            assert bench.prompt(bench.items[0], bench.style)
-            [verdict] = judge(bench, {bench.items[0].item_id: ["no answer"]})
-            assert not verdict.passed
-            sizes[text] = len(bench.items)
-        print(json.dumps(sizes))
-    """
-    assert json.loads(python(code, *SIZES).stdout) == SIZES
+@pytest.mark.parametrize("name", SIZES)
+def test_benchmark_of_the_hub(hub, name):
+    """It loads by the word `hub`, has a question, and refuses an answer that is none."""
+    bench = benchmark(*name.split())
+    assert len(bench.items) == SIZES[name]
+    assert bench.prompt(bench.items[0], bench.style)
+    [verdict] = judge(bench, {bench.items[0].item_id: ["no answer"]})
+    assert not verdict.passed
 
 
-def test_pinned_benchmark(python, hub):
+def test_pinned_benchmark(hub):
     """A data set is had at a commit, and one that there is not is refused in a line."""
-    code = """
-        import sys
-        from semcoder.judging import benchmark
-        print(len(benchmark("cruxeval-o", sys.argv[1]).items))
-    """
-    commit = served_commit(hub, CRUXEVAL, "datasets")
-    assert python(code, f"hub@{commit}").stdout == "8\n"
-    line = python(code, f"hub@{'0' * 40}").line
-    assert line == f"cruxeval-o: data set {CRUXEVAL!r} {NO_REVISION}"
+    commit = commit_of(hub.root / "datasets" / CRUXEVAL.hub)
+    assert len(benchmark("cruxeval-o", f"hub@{commit}").items) == 8
+    with pytest.raises(DataError, match=NO_REVISION):
+        benchmark("cruxeval-o", f"hub@{'0' * 40}")
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [("gated", NO_TOKEN), ("limited", LIMITED), ("broken", BROKEN), ("short *", CUT_OFF)],
-)
-def test_faulty_benchmark(semcoder, own_hub, fault, reason):
-    """`evaluate` ends with one line about the data, before a model is loaded."""
-    faulty = own_hub("datasets", CRUXEVAL, fault)
-    arguments = ["evaluate", BASE, "cruxeval-o", "--path", "hub"]
-    ended = semcoder(*arguments, HF_ENDPOINT=faulty.url)
-    assert ended.status == 1
-    assert ended.line == f"cruxeval-o: data set {CRUXEVAL!r} {reason}"
+# Which weights answer
 
 
-def test_corrupt_benchmark(semcoder, own_hub, hub):
-    """A damaged file is named, and a second try with a sound hub works as the line says."""
-    faulty = own_hub("datasets", CRUXEVAL, "flipped *.jsonl")
-    arguments = ["evaluate", BASE, "cruxeval-o", "--path", "hub", "--limit", "1"]
-    line = semcoder(*arguments, HF_ENDPOINT=faulty.url).line
-    assert "test.jsonl" in line and "cache" in line
+def asked(name: str) -> tuple[str, str]:
+    """The revision of a model and what it writes."""
+    with load_engine(name, dtype="float32") as engine:
+        [[text]] = engine.generate(["def f(x):"], Sampling(max_tokens=8))
+        return engine.revision, text
 
 
-# Models: what each error says
-
-
-ATTEMPTS = """
-    import json, sys
-    from concurrent.futures import ThreadPoolExecutor
-    from semcoder.core import SemcoderError
-    from semcoder.generation import load_model, load_tokenizer
-    from semcoder.mixture import instructions
-    LOADERS = {"model": load_model, "tokenizer": load_tokenizer, "instruct": instructions}
-    def attempt(text):
-        kind, name = text.split()
-        try:
-            LOADERS[kind](name)
-        except SemcoderError as error:
-            return f"{type(error).__name__}: {error}"
-        return "no error"
-    with ThreadPoolExecutor(16) as pool:
-        print(json.dumps(dict(zip(sys.argv[1:], pool.map(attempt, sys.argv[1:])))))
-"""
-KINDS = ("model", "tokenizer", "instruct")
-
-
-def expected(kind: str, name: str, reason: str) -> str:
-    """The line about a model, a tokenizer or instruction data."""
-    if kind == "instruct":
-        return f"DataError: data set {name!r} {reason}"
-    return f"EngineError: model {name!r} {reason}"
-
-
-def test_each_fault_has_its_line(python):
-    """What a user without a token reads about each kind of failure, word by word."""
-    cases = [f"{kind} {name}" for kind in KINDS for name in FAULTS]
-    lines = json.loads(python(ATTEMPTS, *cases).stdout)
-    wanted = {case: expected(*case.split(), FAULTS[case.split()[1]]) for case in cases}
-    assert lines == wanted
-
-
-@pytest.mark.parametrize("which", ENVIRONMENTS)
-def test_each_environment_has_its_line(python, which):
-    """The same for a token or a hub that is no good."""
-    variables, name, reason = ENVIRONMENTS[which]
-    data = name if name.startswith("faulty") else "ise-uiuc/Magicoder-Evol-Instruct-110K"
-    cases = {f"model {name}": name, f"tokenizer {name}": name, f"instruct {data}": data}
-    lines = json.loads(python(ATTEMPTS, *cases, **variables).stdout)
-    assert lines == {case: expected(case.split()[0], cases[case], reason) for case in cases}
-
-
-@pytest.mark.parametrize(
-    ("fault", "file"),
-    [
-        ("flipped *.safetensors", "model.safetensors"),
-        ("flipped tokenizer.json", "tokenizer.json"),
-        ("flipped config.json", "config.json"),
-    ],
-)
-def test_damaged_file_of_a_model(python, own_hub, hub, fault, file):
-    """The line names the file, which is then had again."""
-    faulty = own_hub("models", BASE, fault)
-    line = python(ATTEMPTS, f"model {BASE}", HF_ENDPOINT=faulty.url).stdout
-    assert "EngineError" in line and f"{file} arrived damaged" in line
-    assert "no error" in python(ATTEMPTS, f"model {BASE}").stdout
-
-
-def test_evaluate_says_it_too(semcoder):
-    """The command line gives the same line and no traceback."""
-    ended = semcoder("evaluate", "faulty/gated", "humaneval", "--limit", "1")
-    assert (ended.status, ended.line) == (1, f"model 'faulty/gated' {NO_TOKEN}")
-    assert "Traceback" not in ended.stderr
-
-
-def test_gated_model_with_a_good_token(python):
-    """A token on the list opens a gated model."""
-    assert "no error" in python(ATTEMPTS, f"model {GATED}", HF_TOKEN="good").stdout
-
-
-def test_cached_model_offline(python):
-    """What was had once is had again without a hub."""
-    assert "no error" in python(ATTEMPTS, f"model {BASE}").stdout
-    assert "no error" in python(ATTEMPTS, f"model {BASE}", HF_HUB_OFFLINE="1").stdout
-    assert "no error" in python(ATTEMPTS, f"model {BASE}", HF_ENDPOINT=DEAD).stdout
-
-
-# Models: which weights they are
-
-
-ASKED = """
-    import json, sys
-    from semcoder.generation import Sampling
-    from semcoder.llm import load_engine
-    answers = {}
-    for name in sys.argv[1:]:
-        with load_engine(name, dtype="float32") as engine:
-            [[text]] = engine.generate(["def f(x):"], Sampling(max_tokens=8))
-            answers[name] = [engine.revision, text]
-    print(json.dumps(answers))
-"""
-
-
-def test_revisions_and_adapter(python, hub):
+def test_revisions_and_adapter(hub):
     """Main, a label, a commit and an adapter answer, each with the commit of its weights."""
-    main, first = served_commit(hub, PINNED), served_commit(hub, f"{PINNED}@first")
-    names = [PINNED, f"{PINNED}@first", f"{PINNED}@{first}", ADAPTER]
-    answers = json.loads(python(ASKED, *names).stdout)
-    assert [answers[name][0] for name in names[:3]] == [main, first, first]
-    assert answers[ADAPTER][0].startswith(f"{main} + ")
-    texts = [text for _, text in answers.values()]
-    assert texts[1] == texts[2]
-    assert len({texts[0], texts[1], texts[3]}) == 3
+    main, first = (commit_of(hub.root / "models" / name) for name in (PINNED, f"{PINNED}@first"))
+    usual, labelled, pinned, adapted = map(
+        asked, (PINNED, f"{PINNED}@first", f"{PINNED}@{first}", ADAPTER)
+    )
+    assert (usual[0], labelled[0]) == (main, first)
+    assert labelled == pinned
+    assert adapted[0].startswith(f"{main} + ")
+    assert len({usual[1], labelled[1], adapted[1]}) == 3
 
 
-def test_revision_that_is_not_there(python):
+def test_revision_that_is_not_there(hub):
     """A revision that the hub does not have is one line."""
     name = f"{PINNED}@nowhere"
-    assert expected("model", name, NO_REVISION) in python(ATTEMPTS, f"model {name}").stdout
+    assert attempt(("model", name)) == line_of("model", name, NO_REVISION)
 
 
-# Tokenizers
+# Tokenizers: the same in training and in every engine
 
 
-INDENTED = "def f(x):\n    if x > 1:\n        return [x,  'a']\n    return None\n"
-TOKENS = """
-    import json, sys
-    from pathlib import Path
-    from semcoder.core import Sample
-    from semcoder.generation import Sampling, load_tokenizer, prompt_ids
-    from semcoder.hub import hub_folder
-    from semcoder.llm import load_engine
-    from semcoder.packing import encode
-    engines, code = sys.argv[1].split(), sys.argv[2]
-    sample = Sample("nl2code", "direct", code, " pass", "")
-    results = {}
-    for name in sys.argv[3:]:
-        name = hub_folder(name.removeprefix("folder:")) if "folder:" in name else name
-        tokenizer = load_tokenizer(name)
-        ids = prompt_ids(tokenizer, code)
-        [trained] = encode([sample], tokenizer, 1000).samples
-        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-        asked = {}
-        for engine in engines:
-            with load_engine(name, engine, dtype="float32") as loaded:
-                [[output]] = loaded.sample([code], Sampling(max_tokens=16))
-                asked[engine] = [output.prompt_tokens, output.text]
-        results[str(name)] = {
-            "starts": ids[0] == tokenizer.bos_token_id and tokenizer.bos_token_id is not None,
-            "text": tokenizer.decode(ids, **options),
-            "equal": list(trained.ids[: trained.prompt]) == ids,
-            "length": len(ids),
-            "asked": asked,
-        }
-    print(json.dumps(results))
-"""
-NAMES = {BASE: True, f"folder:{BASE}": True, METASPACE: True, WITHOUT_START: False, ADAPTER: True}
+CODE = "def f(x):\n    if x > 1:\n        return [x,  'a']\n    return None\n"
+STARTS = {BASE: True, METASPACE: True, WITHOUT_START: False, ADAPTER: True}
+ENGINES = ["transformers", *(["vllm"] if importlib.util.find_spec("vllm") else [])]
 
 
-@pytest.fixture(scope="module")
-def tokens(module_python) -> dict[str, dict]:
-    """How each tokenizer reads indented code, in training and in every engine that is here."""
-    try:
-        import vllm  # noqa: F401
-    except ImportError:
-        engines = "transformers"
-    else:
-        engines = "transformers vllm"
-    ended = module_python(TOKENS, engines, INDENTED, *NAMES)
-    assert ended.status == 0, ended.stderr
-    return dict(zip(NAMES, json.loads(ended.stdout).values(), strict=True))
+def local(name: str, tmp_path: Path) -> str:
+    """A copy of a model of the hub in a folder of one's own."""
+    return shutil.copytree(hub_folder(name), tmp_path / "copy")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_tokenizer_keeps_code(tokens, name):
+@pytest.mark.parametrize("where", ["hub", "folder"])
+@pytest.mark.parametrize("name", STARTS)
+def test_tokenizer_keeps_code(hub, tmp_path, name, where):
     """Code comes back as it was; a model's own first token is there, in training too."""
-    facts = tokens[name]
-    assert facts["text"] == INDENTED
-    assert facts["starts"] == NAMES[name]
-    assert facts["equal"]
+    tokenizer = load_tokenizer(local(name, tmp_path) if where == "folder" else name)
+    ids = prompt_ids(tokenizer, CODE)
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    assert tokenizer.decode(ids, **options) == CODE
+    assert (ids[0] == tokenizer.bos_token_id) == STARTS[name]
+    [trained] = encode([Sample("nl2code", "direct", CODE, " pass", "")], tokenizer, 1000).samples
+    assert list(trained.ids[: trained.prompt]) == ids
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_engines_read_and_write_alike(tokens, name):
+@pytest.mark.parametrize("name", STARTS)
+def test_engines_read_and_write_alike(hub, name):
     """Every engine reads as many tokens, and they write the same text, without marks of bytes."""
-    facts = tokens[name]
-    assert {count for count, _ in facts["asked"].values()} == {facts["length"]}
-    texts = {text for _, text in facts["asked"].values()}
-    assert len(texts) == 1
-    assert not any(mark in texts.pop() for mark in "ĠĊ▁")
+    outputs = []
+    for engine in ENGINES:
+        with load_engine(name, engine, dtype="float32") as loaded:
+            [[output]] = loaded.sample([CODE], Sampling(max_tokens=16))
+            outputs.append(output)
+    assert {output.prompt_tokens for output in outputs} == {
+        len(prompt_ids(load_tokenizer(name), CODE))
+    }
+    assert len({output.text for output in outputs}) == 1
+    assert not any(mark in outputs[0].text for mark in "ĠĊ▁")
 
 
 # Training
 
 
-TRAINED = """
-    import json, sys
-    from pathlib import Path
-    from semcoder.core import Sample
-    from semcoder.generation import Sampling
-    from semcoder.llm import load_engine
-    from semcoder.training import Training, train
-    base, method, launch, home = sys.argv[1:]
-    samples = [
-        Sample("nl2code", "direct", f"Write {n}.\\n", f"def f():\\n    return {n}\\n", str(n))
-        for n in range(4)
-    ]
-    root = Path(home) / "run"
-    config = Training(
-        base=base, method=method, launch=launch, epochs=1, batch_size=2, row_tokens=256,
-        max_length=256, warmup=1, lora_rank=2, device="cpu",
-    )
-    *losses, checkpoint = train(samples, config, root / "tuned", root)
-    with load_engine(str(root / "tuned")) as engine:
-        [[text]] = engine.generate(["Write 1."], Sampling(max_tokens=4))
-    facts = json.loads((root / "tuned" / "training.json").read_text())
-    print(json.dumps([len(losses), facts["base revision"], len(text) > 0]))
-"""
+SAMPLES = [
+    Sample("nl2code", "direct", f"Write {number}.\n", f"def f():\n    return {number}\n", "")
+    for number in range(4)
+]
 
 
 @pytest.mark.parametrize(
     ("method", "launch"), [("full", ""), ("lora", ""), ("full", "fsdp2_cpu"), ("lora", "fsdp2_cpu")]
 )
-def test_training_a_base_of_the_hub(python, hub, tmp_path, method, launch):
-    """Two steps from a hub's base, alone and sharded; the checkpoint knows its base, and answers."""
-    ended = python(TRAINED, BASE, method, launch, str(tmp_path))
-    assert ended.status == 0, ended.stderr
-    steps, revision, answered = json.loads(ended.stdout)
-    assert (steps, revision, answered) == (2, served_commit(hub, BASE), True)
+def test_training_a_base_of_the_hub(hub, tmp_path, method, launch):
+    """Two steps from a base of the hub, alone and sharded; the checkpoint knows it, and answers."""
+    sizes = {"batch_size": 2, "row_tokens": 256, "max_length": 256, "lora_rank": 2}
+    config = Training(
+        base=BASE, method=method, launch=launch, device="cpu", epochs=1, warmup=1, **sizes
+    )
+    *losses, _ = train(SAMPLES, config, tmp_path / "tuned", tmp_path)
+    assert len(losses) == 2
+    facts = json.loads((tmp_path / "tuned" / "training.json").read_text())
+    assert facts["base revision"] == commit_of(hub.root / "models" / BASE)
+    assert asked(str(tmp_path / "tuned"))[1]
 
 
 # Instruction data, and the published data of the paper
 
 
-def test_ingredients_of_the_hub(python):
-    """Instruction data, PyX and PyX-R become samples; the two published sets bring their tasks."""
-    code = """
-        import json, sys
-        from semcoder.mixture import Corpus, ingredients
-        empty = Corpus({}, {}, [], [], [])
-        print(json.dumps({
-            part.entry: [len(part.samples), sorted({sample.task for sample in part.samples})]
-            for part in ingredients(empty, ",".join(sys.argv[1:]))
-        }))
-    """
-    wanted = {
-        "instruct:ise-uiuc/Magicoder-OSS-Instruct-75K": ["instruct"],
-        "instruct:ise-uiuc/Magicoder-Evol-Instruct-110K": ["instruct"],
-        "pyx:semcoder/PyX": ["backward", "forward", "nl2code"],
-        "pyx-r:semcoder/PyX-R": ["refine"],
-    }
-    ended = python(code, *wanted)
-    assert ended.status == 0, ended.stderr
-    parts = json.loads(ended.stdout)
-    assert {entry: tasks for entry, (_, tasks) in parts.items()} == wanted
-    assert all(count > 0 for count, _ in parts.values())
+@pytest.mark.parametrize(
+    ("entry", "tasks"),
+    [
+        ("instruct:ise-uiuc/Magicoder-OSS-Instruct-75K", {"instruct"}),
+        ("instruct:ise-uiuc/Magicoder-Evol-Instruct-110K:train*0.5", {"instruct"}),
+        ("pyx:semcoder/PyX", {"backward", "forward", "nl2code"}),
+        ("pyx-r:semcoder/PyX-R", {"refine"}),
+    ],
+)
+def test_ingredient_of_the_hub(hub, entry, tasks):
+    """Instruction data, PyX and PyX-R become samples of their tasks."""
+    [part] = ingredients(Corpus({}, {}, [], [], []), entry)
+    assert {sample.task for sample in part.samples} == tasks
