@@ -37,6 +37,7 @@ from semcoder.generation import (
     Output,
     Sampling,
     TransformersEngine,
+    _base,
     best_dtype,
     cut,
     load_tokenizer,
@@ -44,6 +45,7 @@ from semcoder.generation import (
     prompt_ids,
     revision_of,
     tokenizer_folder,
+    too_long,
 )
 
 # %% ../nbs/03_llm.ipynb #744711bb
@@ -217,7 +219,7 @@ class _Replica:
         if failure:
             event = "failed"
         else:
-            self.stop(0)
+            self.stop(2)
             event = f"ended with status {self.process.returncode}"
         return f"{self.name} {event}: {_cause(failure, log.read_text(errors='replace'))}; more in {log}"
 
@@ -254,13 +256,13 @@ _CHARACTERS = 16
 def _order(model: str | Path) -> dict:
     "The folders that vLLM loads `model` from: of the weights, of the tokenizer, and of the adapter (\"\" when it has none)."
     folder = model_path(model).resolve()
-    options = {"model": str(folder), "tokenizer": str(tokenizer_folder(model))}
-    file = folder / "adapter_config.json"
-    if not file.is_file():
+    options = {"model": str(folder), "tokenizer": str(tokenizer_folder(model).resolve())}
+    base = _base(folder)
+    if base is None:
         return {"adapter": "", "options": options}
-    config = json.loads(file.read_text())
-    rank = next((size for size in _RANKS if size >= config["r"]), config["r"])
-    options["model"] = str(model_path(config["base_model_name_or_path"]).resolve())
+    wanted = json.loads((folder / "adapter_config.json").read_text())["r"]
+    rank = next((size for size in _RANKS if size >= wanted), wanted)
+    options["model"] = str(model_path(base).resolve())
     return {"adapter": str(folder), "options": options | {"enable_lora": True, "max_lora_rank": rank}}
 
 
@@ -354,11 +356,9 @@ class VllmEngine(Engine):
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
         if not self._replicas:
             raise EngineError(f"the engine of {self.model!r} is closed: load it again")
-        room = self._room - sampling.max_tokens
-        if room < 1:
-            raise EngineError(f"max_tokens={sampling.max_tokens}: {self.model!r} has {self._room} for prompt and answer")
+        room = max(0, self._room - sampling.max_tokens)
         encoded = [self._encode(prompt, room) for prompt in prompts]
-        outputs = [[Output("", "prompt too long", count, 0)] * sampling.n for _, count in encoded]
+        outputs = [too_long(count, sampling) for _, count in encoded]
         fitting = [row for row, (ids, _) in enumerate(encoded) if ids]
         seeds = [_seed(prompts[row], sampling) for row in fitting]
         answers = self._answers([encoded[row][0] for row in fitting], seeds, sampling)
