@@ -64,7 +64,11 @@ def vllm_python() -> Path | None:
     return beside if beside.exists() else None
 
 # %% ../nbs/03_llm.ipynb #3965b2c9
-_QUIET = {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0", "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+_QUIET = {
+    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 
 def _check_names(engine: str, options: dict, known: Sequence[str]) -> None:
     for name in options:
@@ -104,7 +108,7 @@ def _start_llm(orders: Iterator[str]) -> tuple:
 
 
 def _probe(tokenizer) -> dict:
-    "The ids that `tokenizer` makes of a line of indented code, and the text that it makes of these."
+    "The ids that `tokenizer` makes of a line of indented code, and the text that these make."
     ids = prompt_ids(tokenizer, _PROBE)
     text = tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return {"ids": ids, "text": text}
@@ -127,7 +131,8 @@ def _reply_all(orders: Iterator[str], send: Callable[[dict], None]) -> None:
     "Start vLLM by the first of the `orders`, lines of JSON, and `send` the reply to each."
     llm, adapter = _start_llm(orders)
     try:
-        send({"room": llm.llm_engine.model_config.max_model_len, "probe": _probe(llm.get_tokenizer())})
+        room = llm.llm_engine.model_config.max_model_len
+        send({"room": room, "probe": _probe(llm.get_tokenizer())})
         for line in orders:
             send({"samples": _complete(llm, adapter, json.loads(line))})
     finally:
@@ -135,7 +140,7 @@ def _reply_all(orders: Iterator[str], send: Callable[[dict], None]) -> None:
 
 
 def _serve(parent: int) -> None:
-    "Run vLLM for the process `parent`: orders come from standard input, replies go to standard output."
+    "Run vLLM for the process `parent`, with orders on standard input and replies on standard output."
     output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.register_at_fork(after_in_child=output.close)
@@ -155,12 +160,14 @@ def _serve(parent: int) -> None:
 # %% ../nbs/03_llm.ipynb #58c70d9c
 _ELSEWHERE = re.compile("root cause|EngineDeadError|initialization failed")
 _ERROR = re.compile(r"\b(\w*(?:Error|Exception): .+)")
-_MEMORY = re.compile("out of memory|not enough memory|allocate memory|[Ff]ree memory on device|KV cache|cache blocks|gpu_memory_utilization")
+_MEMORY = re.compile(
+    "(?i)out of memory|not enough memory|allocate memory|free memory|kv cache|cache blocks|gpu_memory"
+)
 _PATIENCE = 20
 
 
 def _cause(failure: str, log: str) -> str:
-    "One line about why vLLM failed: what it raised, or the last error that `log` holds when that names no cause."
+    "One line about why vLLM failed: what it raised, or the last error in `log` if that names no cause."
     printed = [match[1] for match in _ERROR.finditer(log) if not _ELSEWHERE.search(match[1])]
     if printed and (not failure or _ELSEWHERE.search(failure)):
         failure = printed[-1]
@@ -179,9 +186,10 @@ class _Replica:
         self._environment = _QUIET | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
         if devices:
             self._environment["CUDA_VISIBLE_DEVICES"] = devices
-        with tempfile.NamedTemporaryFile(prefix="semcoder-vllm-", suffix=".log", delete=False) as log:
-            self._log = Path(log.name)
-            self.process = self._started(log)
+        handle, log = tempfile.mkstemp(prefix="semcoder-vllm-", suffix=".log")
+        self._log = Path(log)
+        with os.fdopen(handle, "w") as file:
+            self.process = self._started(file)
 
     def _started(self, log) -> subprocess.Popen:
         python = vllm_python()
@@ -198,7 +206,8 @@ class _Replica:
         except OSError as error:
             self._log.unlink()
             reason = f"cannot run {python} ({error.strerror})"
-            raise EngineError(f"{reason}: let SEMCODER_VLLM name an interpreter that has vLLM") from None
+            advice = "let SEMCODER_VLLM name an interpreter that has vLLM"
+            raise EngineError(f"{reason}: {advice}") from None
 
     def ask(self, order: dict) -> dict:
         "The reply to `order`. `EngineError` when the process fails or ends instead."
@@ -221,7 +230,8 @@ class _Replica:
         else:
             self.stop(2)
             event = f"ended with status {self.process.returncode}"
-        return f"{self.name} {event}: {_cause(failure, log.read_text(errors='replace'))}; more in {log}"
+        cause = _cause(failure, log.read_text(errors="replace"))
+        return f"{self.name} {event}: {cause}; more in {log}"
 
     def end_input(self) -> None:
         "Ask the process to end when it has done what it is at."
@@ -254,7 +264,7 @@ _CHARACTERS = 16
 
 
 def _order(model: str | Path) -> dict:
-    "The folders that vLLM loads `model` from: of the weights, of the tokenizer, and of the adapter (\"\" when it has none)."
+    "What vLLM loads `model` from: folders of weights, tokenizer and adapter (\"\" when it has none)."
     folder = model_path(model).resolve()
     options = {"model": str(folder), "tokenizer": str(tokenizer_folder(model).resolve())}
     base = _base(folder)
@@ -263,12 +273,14 @@ def _order(model: str | Path) -> dict:
     wanted = json.loads((folder / "adapter_config.json").read_text())["r"]
     rank = next((size for size in _RANKS if size >= wanted), wanted)
     options["model"] = str(model_path(base).resolve())
-    return {"adapter": str(folder), "options": options | {"enable_lora": True, "max_lora_rank": rank}}
+    options |= {"enable_lora": True, "max_lora_rank": rank}
+    return {"adapter": str(folder), "options": options}
 
 
 def _check_numbers(options: dict) -> None:
     "`EngineError` unless the options that say how many GPUs are used are whole numbers."
-    for name, least in {"replicas": 0, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}.items():
+    least_of = {"replicas": 0, "tensor_parallel_size": 1, "pipeline_parallel_size": 1}
+    for name, least in least_of.items():
         value = options.get(name, least)
         if not isinstance(value, int) or value < least:
             raise EngineError(f"engine 'vllm': {name}={value!r} is no whole number from {least} on")
@@ -282,7 +294,7 @@ def _visible_devices() -> list[str]:
 
 
 def _device_groups(replicas: int, size: int, devices: list[str]) -> list[str]:
-    "For each replica its `size` of the `devices`, joined by commas; \"\" where it takes what there is."
+    "For each replica `size` of the `devices`, joined by commas; \"\" where it takes what there is."
     count = replicas or max(1, len(devices) // size)
     if count * size <= len(devices):
         return [",".join(devices[start : start + size]) for start in range(0, count * size, size)]
@@ -295,15 +307,16 @@ def _device_groups(replicas: int, size: int, devices: list[str]) -> list[str]:
 class VllmEngine(Engine):
     """A checkpoint, or a LoRA adapter on one, run by vLLM; `options` are those of `vllm.LLM`.
 
-    `replicas` engines share the prompts, each on `tensor_parallel_size` GPUs (0: as many as there is
-    room for, one without GPUs). `EngineError` when vLLM is missing, cannot start, has another tokenizer
-    than training has, or when a replica fails, which ends all of them."""
+    `replicas` engines share the prompts, each on `tensor_parallel_size` GPUs (0: as many as there
+    is room for, one without GPUs). `EngineError` when vLLM is missing, cannot start or reads code in
+    other tokens than training does, and when a replica fails, which ends all of them."""
 
     name = "vllm"
 
     def __init__(self, model: str | Path, replicas: int = 0, **options):
         if vllm_python() is None:
-            raise EngineError("engine 'vllm' needs vLLM: pip install 'semcoder[vllm]', or use engine='transformers'")
+            advice = "pip install 'semcoder[vllm]', or use engine='transformers'"
+            raise EngineError(f"engine 'vllm' needs vLLM: {advice}")
         _check_numbers({"replicas": replicas} | options)
         self.model, self.revision = str(model), revision_of(model)
         wanted = options.pop("revision", self.revision)
@@ -331,16 +344,22 @@ class VllmEngine(Engine):
         first, *others = self._replicas
         facts = self._ask([first], [order]) + self._ask(others, [order] * len(others))
         self._room = facts[0]["room"]
+        self._check_tokens(facts[0]["probe"])
+
+    def _check_tokens(self, probe: dict) -> None:
+        "`EngineError` when vLLM's `probe` of its tokenizer differs from that of the one here."
         expected = _probe(self._tokenizer)
-        if any(fact["probe"] != expected for fact in facts):
-            self.close()
-            got = facts[0]["probe"]
-            reason = f"vLLM reads code for {self.model!r} in other tokens than training does"
-            example = f"{len(expected['ids'])} tokens {expected['text']!r}, {len(got['ids'])} tokens {got['text']!r}"
-            raise EngineError(f"{reason} ({example}): give a folder as tokenizer, or use engine='transformers'")
+        if probe == expected:
+            return
+        self.close()
+        here = f"{len(expected['ids'])} tokens {expected['text']!r}"
+        there = f"{len(probe['ids'])} tokens {probe['text']!r}"
+        reason = f"vLLM reads code for {self.model!r} in other tokens than training does"
+        advice = "give a folder as tokenizer, or use engine='transformers'"
+        raise EngineError(f"{reason} ({here}, {there}): {advice}")
 
     def _ask(self, replicas: list[_Replica], orders: list[dict]) -> list[dict]:
-        "The reply of each replica to its order, all asked at once. When one fails, all are stopped."
+        "The reply of each replica to its order, all asked at once. When one fails, all end."
         pool = ThreadPoolExecutor(max(1, len(replicas)))
         try:
             futures = [pool.submit(_Replica.ask, *pair) for pair in zip(replicas, orders)]
@@ -364,14 +383,14 @@ class VllmEngine(Engine):
         answers = self._answers([encoded[row][0] for row in fitting], seeds, sampling)
         for row, samples in zip(fitting, answers):
             count = encoded[row][1]
-            outputs[row] = [Output(text, reason, count, written) for text, reason, written in samples]
+            outputs[row] = [Output(text, why, count, written) for text, why, written in samples]
         return outputs
 
     def _encode(self, prompt: str, room: int) -> tuple[list[int], int]:
         """The ids of `prompt`, none when they are more than `room`, and their number.
 
-        A text of more than 16 characters for each token that fits is too long without being tokenized;
-        its number is then a sixteenth of its characters."""
+        A text of more than 16 characters for each token that fits is too long without being
+        tokenized; its number is then a sixteenth of its characters."""
         if len(prompt) // _CHARACTERS > room:
             return [], len(prompt) // _CHARACTERS
         ids = prompt_ids(self._tokenizer, prompt)
@@ -379,8 +398,10 @@ class VllmEngine(Engine):
             raise EngineError(f"prompt {prompt!r} has no tokens: give at least one")
         return ids if len(ids) <= room else [], len(ids)
 
-    def _answers(self, prompts: list[list[int]], seeds: list[int], sampling: Sampling) -> list[list[list]]:
-        "The samples of each prompt: prompts are dealt out to the replicas, answers put in order again."
+    def _answers(
+        self, prompts: list[list[int]], seeds: list[int], sampling: Sampling
+    ) -> list[list[list]]:
+        "The samples of each prompt: the replicas are dealt prompts, and answers put in order again."
         count = min(len(prompts), len(self._replicas))
         options = asdict(sampling)
         del options["seed"]
@@ -398,7 +419,8 @@ _SERVER_STOPS = 4
 
 class OpenAIEngine(Engine):
     """A model behind an OpenAI-compatible server at `base_url`, asked by `workers` threads; `timeout` is in seconds, for one try.
-    The first four stop strings go to the server, for OpenAI takes no more; an answer is cut here at all of them, and its tokens are those that the server wrote.
+    The first four stop strings go to the server, for OpenAI takes no more; the answer is cut here
+    at all of them, and its tokens are those that the server has counted.
     `EngineError` when the client is missing or a request fails for good."""
     name = "openai"
 
