@@ -102,7 +102,9 @@ def _start_llm(orders: Iterator[str]) -> tuple:
     parameters = inspect.signature(vllm.LLM.__init__).parameters
     known = ["replicas", *parameters, *vllm.EngineArgs.__dataclass_fields__]
     _check_names("vllm", order["options"], known)
-    options = _defaults(vllm.platforms.current_platform) | order["options"]
+    options = _defaults(vllm.platforms.current_platform)
+    options["tokenizer"] = str(tokenizer_folder(order["words"]))
+    options |= order["options"]
     adapter = LoRARequest("adapter", 1, order["adapter"]) if order["adapter"] else None
     return vllm.LLM(**options), adapter
 
@@ -230,6 +232,8 @@ class _Replica:
         else:
             self.stop(2)
             event = f"ended with status {self.process.returncode}"
+            if self.process.returncode == -signal.SIGKILL:
+                event += ", killed from outside as when memory is full"
         cause = _cause(failure, log.read_text(errors="replace"))
         return f"{self.name} {event}: {cause}; more in {log}"
 
@@ -264,17 +268,15 @@ _CHARACTERS = 16
 
 
 def _order(model: str | Path) -> dict:
-    "What vLLM loads `model` from: folders of weights, tokenizer and adapter (\"\" when it has none)."
+    "What vLLM loads `model` from: folders of words and adapter (\"\" when it has none), and options."
     folder = model_path(model).resolve()
-    options = {"model": str(folder), "tokenizer": str(tokenizer_folder(model).resolve())}
     base = _base(folder)
     if base is None:
-        return {"adapter": "", "options": options}
+        return {"words": str(folder), "adapter": "", "options": {"model": str(folder)}}
     wanted = json.loads((folder / "adapter_config.json").read_text())["r"]
     rank = next((size for size in _RANKS if size >= wanted), wanted)
-    options["model"] = str(model_path(base).resolve())
-    options |= {"enable_lora": True, "max_lora_rank": rank}
-    return {"adapter": str(folder), "options": options}
+    options = {"model": str(model_path(base).resolve()), "enable_lora": True, "max_lora_rank": rank}
+    return {"words": str(folder), "adapter": str(folder), "options": options}
 
 
 def _check_numbers(options: dict) -> None:
