@@ -158,12 +158,14 @@ def _serve(parent: int) -> None:
     except Exception as error:
         traceback.print_exc()
         send({"failure": f"{type(error).__name__}: {_line(error)}"})
+    os._exit(0)
 
 # %% ../nbs/03_llm.ipynb #58c70d9c
 _ELSEWHERE = re.compile("root cause|EngineDeadError|initialization failed")
 _ERROR = re.compile(r"\b(\w*(?:Error|Exception): .+)")
 _MEMORY = re.compile(
-    "(?i)out of memory|not enough memory|allocate memory|free memory|kv cache|cache blocks|gpu_memory"
+    "(?i)out of memory|enough (gpu )?memory|allocate memory|free memory on|memory for the cache"
+    "|kv cache memory"
 )
 _PATIENCE = 20
 
@@ -174,7 +176,7 @@ def _cause(failure: str, log: str) -> str:
     if printed and (not failure or _ELSEWHERE.search(failure)):
         failure = printed[-1]
     cause = " ".join(failure.split(" [type=")[0].split())[:240] or "it says nothing"
-    advice = "; lower max_model_len or gpu_memory_utilization" if _MEMORY.search(cause) else ""
+    advice = "; lower max_model_len or gpu_memory_utilization" if _MEMORY.search(failure) else ""
     return cause + advice
 
 
@@ -247,10 +249,19 @@ class _Replica:
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         with suppress(ProcessLookupError):
+            self._wait_for_children()
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         if self._log:
             self._log.unlink(missing_ok=True)
+
+
+    def _wait_for_children(self) -> None:
+        "Give what the process has started a second to end; `ProcessLookupError` when all of it has."
+        limit = time.monotonic() + 1
+        while self.process.poll() is not None and time.monotonic() < limit:
+            os.killpg(self.process.pid, 0)
+            time.sleep(0.05)
 
 
 def _stop(replicas: list[_Replica]) -> None:
