@@ -546,7 +546,7 @@ def begin_and_kill(bench: Bench, folder: Path) -> None:
     state = folder.with_name(folder.name + ".state")
     try:
         while process.poll() is None and not any(int(path.name[5:]) >= 3 for path in state.glob("step-*")):
-            time.sleep(0.01)
+            time.sleep(0.05)
     finally:
         process.kill()
         process.wait()
@@ -719,6 +719,8 @@ def main() -> int:
     "Run the checks, show and write the rows; 1 when one is not in order."
     asked, began = arguments(), time.monotonic()
     tiny = asked.tiny or not torch.cuda.is_available()
+    if tiny:
+        torch.set_num_threads(1)
     model = joined(asked.model, asked.folder / "embedded") if asked.model else None
     bench = Bench(tiny, "cpu" if tiny else "cuda", began + 60 * asked.minutes, model, asked.folder)
     if asked.child:
