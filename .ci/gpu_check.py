@@ -49,8 +49,10 @@ def make_importable(folder: Path) -> list[str]:
     return missing
 
 
-WORK = Path(tempfile.mkdtemp(prefix="semcoder-gpu-check-"))
-MISSING = make_importable(WORK)
+WORK, MISSING = Path(tempfile.gettempdir()), []
+if __name__ == "__main__":
+    WORK = Path(tempfile.mkdtemp(prefix="semcoder-gpu-check-"))
+    MISSING = make_importable(WORK)
 
 import torch  # noqa: E402
 from peft import LoraConfig, get_peft_model  # noqa: E402
@@ -59,7 +61,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from semcoder.core import Sample, cache_dir, open_run  # noqa: E402
 from semcoder.cost import Setup, flops_per_token, generation_memory, load_shape, packed_rows, this_machine, training_memory  # noqa: E402
-from semcoder.generation import EMBEDDED, Engine, Sampling, free_memory  # noqa: E402
+from semcoder.generation import EMBEDDED, Engine, Sampling, free_memory, load_tokenizer, prompt_ids  # noqa: E402
 from semcoder.llm import load_engine  # noqa: E402
 from semcoder.packing import Encoded, in_bfloat16, pack, packed_loss, separate  # noqa: E402
 from semcoder.sandbox import Job, Sandbox, isolation  # noqa: E402
@@ -127,17 +129,24 @@ def make_tokenizer(size: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>")
 
 
-def shape_of(bench: Bench, name: str, layers: int = 0) -> str:
-    "A model to give to `cost.load_shape` and as a training's base: a name it knows, or a folder with the shape cut down."
-    if not bench.tiny and not layers:
+SMALL = dict(vocab_size=1024, hidden_size=128, intermediate_size=256, num_attention_heads=4, num_key_value_heads=4, head_dim=32)
+
+
+def shape_of(bench: Bench, name: str, layers: int = 0, groups: int = 0) -> str:
+    """A model to give to `cost.load_shape` and as a training's base: a name it knows, or a folder with the shape cut down.
+
+    `layers` and `groups` are the layers and the heads of keys and values, 0 for the shape's own. The shape 'small' is small on a GPU too.
+    """
+    if not bench.tiny and name != "small" and not layers:
         return SHAPES[name]
-    folder = bench.folder / f"shape-{name}-{layers}"
+    folder = bench.folder / f"shape-{name}-{layers}-{groups}"
     if folder.exists():
         return str(folder)
-    config = copy.deepcopy(load_shape(SHAPES[name])[0])
+    config = copy.deepcopy(load_shape(SHAPES.get(name, SHAPES["1.3B"]))[0])
     config.num_hidden_layers = layers or 2
-    if bench.tiny:
-        config.update(dict(vocab_size=1024, hidden_size=64, intermediate_size=128, num_attention_heads=4, num_key_value_heads=4, head_dim=16))
+    if bench.tiny or name == "small":
+        config.update(SMALL)
+    config.num_key_value_heads = groups or config.num_key_value_heads
     config.bos_token_id, config.eos_token_id = 0, 1
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(folder)
@@ -337,6 +346,9 @@ def packing(bench: Bench) -> Iterator[Row]:
                      f"at most {tolerance:g}", abs(together / apart - 1) <= tolerance and distance(whole, parts) <= tolerance)
         yield attention_row(bench, model, samples, half)
     yield separation_row(bench, model, samples)
+    grouped = make_model(bench, replace(setup, model=shape_of(bench, "1.3B", 2, groups=2)))
+    for half in (False, True):
+        yield attention_row(bench, grouped, samples, half, "grouped heads, ")
 
 
 def separation_row(bench: Bench, model: PreTrainedModel, samples: list[Encoded]) -> Row:
@@ -351,7 +363,7 @@ def separation_row(bench: Bench, model: PreTrainedModel, samples: list[Encoded])
                   own > 1e-2 and others <= 1e-6)
 
 
-def attention_row(bench: Bench, model: PreTrainedModel, samples: list[Encoded], half: bool) -> Row:
+def attention_row(bench: Bench, model: PreTrainedModel, samples: list[Encoded], half: bool, kind: str = "") -> Row:
     "Which of torch's attentions computes a packed row."
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         gradients(model, [samples], half)
@@ -359,17 +371,17 @@ def attention_row(bench: Bench, model: PreTrainedModel, samples: list[Encoded], 
     names = [name.removeprefix("aten::_scaled_dot_product_") for name in names] or ["plain products"]
     wanted = ("flash", "cudnn") if half else ("efficient",)
     good = bench.device == "cpu" or all(name.startswith(wanted) for name in names)
-    return judged(f"attention of a packed row, {'bfloat16' if half else 'float32'}", ", ".join(names), f"on a GPU: {' or '.join(wanted)}", good)
+    return judged(f"attention of a packed row, {kind}{'bfloat16' if half else 'float32'}", ", ".join(names), f"on a GPU: {' or '.join(wanted)}", good)
 
 
 # Generation
 
 
-def checkpoint(bench: Bench, name: str, layers: int = 0) -> str:
+def checkpoint(bench: Bench, name: str) -> str:
     "A folder with random weights in bfloat16 and a tokenizer of as many entries."
-    folder = bench.folder / f"model-{name}-{layers}"
+    folder = bench.folder / f"model-{name}"
     if not folder.exists():
-        model = make_model(bench, Setup(shape_of(bench, name, layers), precision="bfloat16"))
+        model = make_model(bench, Setup(shape_of(bench, name), precision="bfloat16"))
         model.set_attn_implementation("sdpa")
         model.generation_config.eos_token_id = 1
         model.save_pretrained(folder)
@@ -384,7 +396,7 @@ def small_model(bench: Bench) -> str:
     name, version = "smollm2-135m-instruct", EMBEDDED["smollm2-135m-instruct"][1]
     if not bench.tiny and (cache_dir() / "models" / f"{name}-{version}").is_dir():
         return name
-    return checkpoint(bench, "1.3B", 2)
+    return checkpoint(bench, "small")
 
 
 def prompts_of(number: int, letters: int) -> list[str]:
@@ -409,8 +421,8 @@ def speeds(bench: Bench, engine: Engine, batch: int) -> Iterator[Row]:
     prompts = prompts_of(batch, letters)
     engine.sample(prompts[:1], Sampling(max_tokens=4))
     _, alone, _ = timed(engine, prompts[-1:], sampling)
-    texts, many, both = timed(engine, prompts, sampling)
-    again, *_ = timed(engine, prompts, sampling)
+    texts, *_ = timed(engine, prompts, sampling)
+    again, many, both = timed(engine, prompts, sampling)
     parameters = training_memory(Setup(shape_of(bench, "1.3B"), precision="bfloat16")).weights / 2
     share = 2 * parameters * both / this_machine().flops
     yield judged(f"{engine.name}, 1.3B: speed", f"{alone:,.0f} tokens a second alone, {many:,.0f} for {batch} prompts, {share:.1%} of the peak",
@@ -425,7 +437,7 @@ def generation(bench: Bench) -> Iterator[Row]:
     with peak_memory(bench) as peak:
         with load_engine(folder, "transformers", dtype="bfloat16", device=bench.device, batch_size=batch) as engine:
             yield from speeds(bench, engine, batch)
-            longest = max(len(engine._tokenizer(prompt)["input_ids"]) for prompt in prompts_of(batch, bench.size(512, 48)))
+        longest = max(map(len, prompt_ids(load_tokenizer(folder), prompts_of(batch, bench.size(512, 48)))))
         planned = generation_memory(shape_of(bench, "1.3B"), batch, longest, bench.size(128, 16)).total
         yield memory_row(bench, "transformers, 1.3B: peak memory", peak(), planned)
 
@@ -511,7 +523,7 @@ def lessons() -> list[Sample]:
 
 def small_job(bench: Bench) -> Training:
     "A training of twelve steps on a small model, which keeps its state after each."
-    return Training(name="resumed", base=str(checkpoint(bench, "1.3B", 2)), lr=3e-4, warmup=0, epochs=2, batch_size=8, row_tokens=256,
+    return Training(name="resumed", base=checkpoint(bench, "small"), lr=3e-4, warmup=0, epochs=2, batch_size=8, row_tokens=256,
                     max_length=256, save_every=1, device="cpu" if bench.device == "cpu" else "cuda")
 
 
@@ -619,7 +631,8 @@ def command_of(bench: Bench, name: str, argument: str) -> list[str]:
 
 def child(bench: Bench, name: str, argument: str) -> Iterator[Row]:
     "The rows of a check that runs in a process of its own."
-    for row in json.loads(bounded(bench, command_of(bench, name, argument)).splitlines()[-1]):
+    lines = bounded(bench, command_of(bench, name, argument)).splitlines()
+    for row in json.loads(next(line for line in reversed(lines) if line.startswith('[{"what"'))):
         yield Row(**row)
 
 
