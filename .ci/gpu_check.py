@@ -70,6 +70,7 @@ from semcoder.training import Training, finetune, fit, launch_finetune  # noqa: 
 
 SHAPES = {"1.3B": "deepseek-ai/deepseek-coder-1.3b-base", "6.7B": "deepseek-ai/deepseek-coder-6.7b-base"}
 GIB = 2**30
+STAGES = ("synthesis", "monologue", "debugging", "training", "evaluation", "refinement", "ablations")
 
 
 @dataclass(frozen=True)
@@ -574,7 +575,7 @@ def recipe_of(bench: Bench, base: str, engine: str, out: Path) -> dict[str, dict
     "The recipe smoke, smaller, on the device, with another base."
     device = {} if bench.device == "cpu" else {"device": "cuda", "launch": "one_gpu"}
     learn = dict(base=base, max_tokens=4000, row_tokens=1024, max_length=1024, lr=1e-3, min_lr=1e-4) | device
-    return {"04_synthesis": dict(packages="stdlib", programs=60, levels="1"), "06_debugging": dict(limit=8), "07_training": learn,
+    return {"04_synthesis": dict(packages="stdlib", programs=30, levels="1"), "06_debugging": dict(limit=8), "07_training": learn,
             "08_evaluation": dict(models="base,tuned", base=base, benchmarks="pyx-o,humaneval", limit=8, humaneval_limit=2, max_tokens=32,
                                   code_tokens=32, engine=engine),
             "09_refinement": dict(base=base, model="tuned", limit=1, rounds=1, max_tokens=32, check_tokens=32, engine=engine),
@@ -593,10 +594,10 @@ def recipe(bench: Bench, engine: str = "transformers") -> Iterator[Row]:
     program = "from semcoder.cli import app; app()"
     bounded(bench, [sys.executable, "-c", program, "reproduce", str(file), "--run", "check", "--home", str(home)])
     run = open_run("check", home)
-    stages = [stage for stage in ("synthesis", "training", "evaluation", "refinement", "ablations", "figures") if run.has(stage)]
+    stages = [stage for stage in STAGES if run.has(stage)]
     tables = sorted(path.name for path in out.glob("*.md"))
-    yield judged(f"a recipe, engine {engine}", f"{len(stages)} of 6 stages, {len(tables)} tables in {time.monotonic() - began:.0f} s", "all, and tables",
-                 len(stages) == 6 and bool(tables))
+    yield judged(f"a recipe, engine {engine}", f"{len(stages)} of {len(STAGES)} stages, {len(tables)} tables in {time.monotonic() - began:.0f} s", "all, and tables",
+                 len(stages) == len(STAGES) and bool(tables))
 
 
 def vllm_recipe(bench: Bench) -> Iterator[Row]:
