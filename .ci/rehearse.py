@@ -16,13 +16,15 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from hub_server import Hub, serving
 from make_repositories import make_repositories
+
+from semcoder.prompts import TEMPLATE
 
 PROJECT = Path(__file__).parent.parent
 RECIPES = PROJECT / "nbs" / "recipes"
@@ -61,10 +63,11 @@ SMALL = {
 }
 LIMITS = {"04_synthesis": 40, "06_debugging": 8, "07_training": 12}
 TWINS = {"fsdp8": "fsdp2_cpu", "one_gpu": "one_cpu"}
-WORDS = {
-    "magicoder.txt": "### A question\n{question}\n### Its answer\n{start}\n",
-    "semcoder.yaml": "name: rehearsal\n",
-}
+FRAME = "### A question\n{question}\n### Its answer\n{start}\n"
+
+
+class Failure(Exception):
+    """A command that failed; the text is the last line that it printed."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +139,17 @@ class Stage:
         }
 
     def semcoder(self, *arguments: str) -> None:
-        """Call the command line. `CalledProcessError` when it fails; it has printed why."""
+        """Call the command line and show what it prints. `Failure` with its last line."""
         print("$ semcoder", *arguments)
         command = [sys.executable, "-c", "from semcoder.cli import app; app()", *arguments]
-        subprocess.run(command, env=self.environment(), check=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        last = ""
+        with subprocess.Popen(command, env=self.environment(), **pipes) as child:
+            for line in child.stdout:
+                print(line, end="")
+                last = line.strip() or last
+        if child.returncode:
+            raise Failure(last)
 
 
 def changes(stage: str, section: dict, home: Path) -> Iterator[tuple[str, object]]:
@@ -186,8 +196,9 @@ def prepare(home: Path) -> None:
     one = yaml.safe_load((PROJECT / "nbs" / "accelerate" / "one_gpu.yaml").read_text())
     (home / "one_cpu.yaml").write_text(yaml.safe_dump(one | {"use_cpu": True}))
     (home / "templates").mkdir(exist_ok=True)
-    for name, text in WORDS.items():
-        (home / "templates" / name).write_text(text)
+    (home / "templates" / "magicoder.txt").write_text(FRAME)
+    words = asdict(replace(TEMPLATE, name="rehearsal"))
+    (home / "templates" / "semcoder.yaml").write_text(yaml.safe_dump(words))
 
 
 def copy_rows(runs: Path, source: str, target: str) -> None:
@@ -198,24 +209,31 @@ def copy_rows(runs: Path, source: str, target: str) -> None:
 
 
 def play(stage: Stage, name: str) -> None:
-    """Play a recipe after those that it needs, once; note what it took, or that it failed."""
-    rehearsal = REHEARSALS[name]
-    for needed in rehearsal.needs:
-        if needed not in stage.played:
-            play(stage, needed)
+    """Play a recipe, after those that it needs; note what it took, or why it failed."""
     if name in stage.played:
         return
+    rehearsal = REHEARSALS[name]
+    for needed in rehearsal.needs:
+        play(stage, needed)
     print(f"\n== {name}")
     began = time.monotonic()
     try:
-        if rehearsal.source:
-            copy_rows(stage.runs, rehearsal.source, name)
-        for step in rehearsal.steps:
-            reproduce(stage, step)
-        stage.semcoder("figures", "--run", rehearsal.steps[0].run or name)
+        perform(stage, name, rehearsal)
         stage.played[name] = f"{time.monotonic() - began:.0f} seconds"
-    except (subprocess.CalledProcessError, OSError) as error:
+    except (Failure, OSError) as error:
         stage.played[name] = f"FAILED after {time.monotonic() - began:.0f} seconds: {error}"
+
+
+def perform(stage: Stage, name: str, rehearsal: Rehearsal) -> None:
+    """All steps of a recipe, to its tables and figures. `Failure` names the first that fails."""
+    for needed in rehearsal.needs:
+        if stage.played[needed].startswith("FAILED"):
+            raise Failure(f"it goes on from {needed}, which failed")
+    if rehearsal.source:
+        copy_rows(stage.runs, rehearsal.source, name)
+    for step in rehearsal.steps:
+        reproduce(stage, step)
+    stage.semcoder("figures", "--run", rehearsal.steps[0].run or name)
 
 
 def reproduce(stage: Stage, step: Step) -> None:
@@ -229,10 +247,15 @@ def reproduce(stage: Stage, step: Step) -> None:
 
 
 def first_day(stage: Stage) -> None:
-    """The first commands of a new user, who has installed the library."""
-    stage.semcoder("doctor")
-    stage.semcoder("plan", "gpu")
-    stage.semcoder("plan", "gpu", "--stages")
+    """The commands of a new user, who has installed the library: doctor, plan, reproduce."""
+    print("\n== a first day")
+    began = time.monotonic()
+    try:
+        stage.semcoder("doctor")
+        stage.semcoder("plan", "gpu")
+        stage.played["a first day"] = f"{time.monotonic() - began:.0f} seconds, and then gpu"
+    except Failure as error:
+        stage.played["a first day"] = f"FAILED: {error}"
     play(stage, "gpu")
 
 
@@ -273,5 +296,5 @@ if __name__ == "__main__":
     unknown = [name for name in given.recipes if name not in REHEARSALS]
     if unknown:
         sys.exit(f"no recipe {unknown[0]!r}: use {', '.join(REHEARSALS)}")
-    chosen = given.recipes or ([] if given.first_day else list(REHEARSALS))
+    chosen = given.recipes or list(REHEARSALS)
     sys.exit(min(1, main(chosen, given.home, given.first_day)))
