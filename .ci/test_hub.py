@@ -190,6 +190,7 @@ SIZES = {
     "cruxeval-i hub": 8,
     "lcb-exec hub": 8,
     "lcb-lite hub": 2,
+    "lcb-lite hub:release_v2": 4,
 }
 
 
@@ -201,6 +202,13 @@ def test_benchmark_of_the_hub(hub, name):
     assert bench.prompt(bench.items[0], bench.style)
     [verdict] = judge(bench, {bench.items[0].item_id: ["no answer"]})
     assert not verdict.passed
+
+
+def test_contests_of_the_copy_in_tables(empty_hub):
+    """Where the hub lacks LiveCodeBench's own files, the copy in Parquet has the questions."""
+    name = "datasets/lighteval/code_generation_lite"
+    shutil.copytree(HOME / "hub" / name, empty_hub.root / name)
+    assert len(benchmark("lcb-lite", "hub").items) == 2
 
 
 def test_pinned_benchmark(hub):
