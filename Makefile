@@ -30,7 +30,7 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, the installed packages
+test: sync ## every notebook as a test, and what reproduce executes of it, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
 	$(PY) -m pytest -q -p no:cacheprovider .ci

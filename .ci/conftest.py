@@ -39,7 +39,7 @@ for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))]
 os.environ |= user(HOME)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def served() -> Iterator[Hub]:
     """The hub of the session, with all repositories of make_repositories.py."""
     from make_repositories import make_repositories
@@ -48,7 +48,11 @@ def served() -> Iterator[Hub]:
     threading.Thread(target=SERVER.serve_forever, daemon=True).start()
     yield SERVER
     SERVER.shutdown()
-    shutil.rmtree(HOME)
+
+
+def pytest_unconfigure() -> None:
+    """Remove what the session made."""
+    shutil.rmtree(HOME, ignore_errors=True)
 
 
 @pytest.fixture
