@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TOO_LONG', 'EMBEDDED', 'TOKENIZER_FILES', 'DTYPES', 'SPARE_COLUMNS', 'Sampling', 'Output', 'Engine', 'free_memory',
-           'model_path', 'weights_digest', 'revision_of', 'best_dtype', 'find_device', 'enough_memory',
+           'model_path', 'weights_digest', 'revision_of', 'adapter_base', 'best_dtype', 'find_device', 'enough_memory',
            'load_tokenizer', 'tokenizer_folder', 'prompt_ids', 'load_model', 'chat_frame', 'cut', 'too_long',
            'TransformersEngine']
 
@@ -156,13 +156,13 @@ def revision_of(model: str | Path) -> str:
     if model in EMBEDDED:
         return " ".join(EMBEDDED[model][:2])
     path = model_path(model)
-    base, own = _base(path), commit_of(path) or weights_digest(path)
+    base, own = adapter_base(path), commit_of(path) or weights_digest(path)
     return own if base is None else f"{revision_of(base)} + {own}"
 
 # %% ../nbs/02c_generation.ipynb #63ed8763
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
-def _base(path: Path) -> str | None:
+def adapter_base(path: Path) -> str | None:
     "The base that an adapter's folder names; None for a model of its own. `EngineError` when it names none."
     file = path / "adapter_config.json"
     if not file.is_file():
@@ -187,7 +187,9 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 def best_dtype(device: str | torch.device = "cpu") -> str:
     "bfloat16 where `device` has instructions for it, else float32."
-    if torch.device(device).type == "cuda": able = torch.cuda.is_bf16_supported(including_emulation=False)
+    if torch.device(device).type == "cuda":
+        with torch.cuda.device(device):
+            able = torch.cuda.is_bf16_supported(including_emulation=False)
     else: able = any(has for feature, has in torch.cpu.get_capabilities().items() if "bf16" in feature)
     return "bfloat16" if able else "float32"
 
@@ -264,7 +266,7 @@ def _save_whole(tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
 def _words_folder(model: str | Path) -> Path:
     "The folder with the tokenizer of `model`: its own, or that of an adapter's base."
     path = model_path(model, weights=False)
-    base = _base(path)
+    base = adapter_base(path)
     if base is not None and not _has_tokenizer(path):
         return _words_folder(base)
     if not _has_tokenizer(path):
@@ -295,7 +297,7 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, text: str | list[str]) -> lis
 
 # %% ../nbs/02c_generation.ipynb #5ac4247f
 def _load(path: Path, dtype: str, device: str) -> PreTrainedModel:
-    name = _base(path)
+    name = adapter_base(path)
     home = _checked(path if name is None else model_path(name))
     place = {} if device == "cpu" else {"device_map": {"": device}}
     weights = AutoModelForCausalLM.from_pretrained(home, dtype=getattr(torch, dtype), local_files_only=True, **place)
@@ -370,9 +372,9 @@ def _pick(logits: torch.Tensor, sampling: Sampling, noise: torch.Tensor) -> torc
 SPARE_COLUMNS = 64
 
 class _Room(DynamicLayer):
-    """A layer's keys and values (rows x heads x columns x size) at the start of buffers that have `spare` columns more; keys are stored transposed.
+    """A layer's keys and values (rows x heads x columns x size) at the start of buffers that have `spare` columns more.
 
-    Buffers have `columns` columns from the start where that many are known to be needed."""
+    Buffers have `columns` columns from the start where that many are known to be needed. On a CPU keys are stored transposed."""
     spare = SPARE_COLUMNS
 
     def __init__(self, columns: int = 0):
@@ -391,14 +393,34 @@ class _Room(DynamicLayer):
 
     def _move(self, keys: torch.Tensor, values: torch.Tensor, start: int, end: int) -> None:
         (rows, heads, _, size), columns = keys.shape, max(end + self.spare, self.columns)
-        self._buffers = keys.new_empty(rows, heads, size, columns).transpose(2, 3), values.new_empty(rows, heads, columns, values.shape[3])
+        if keys.device.type == "cpu":
+            room = keys.new_empty(rows, heads, size, columns).transpose(2, 3)
+        else:
+            room = keys.new_empty(rows, heads, columns, size)
+        self._buffers = room, values.new_empty(rows, heads, columns, values.shape[3])
         if start: self._buffers[0][:, :, :start], self._buffers[1][:, :, :start] = self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        "Keep some rows, one buffer after the other, so that never two copies of the whole cache are held."
+        end, (keys, values) = self.get_seq_length(), self._buffers
+        kept = keys.transpose(2, 3)[indices].transpose(2, 3) if keys.device.type == "cpu" else keys[indices]
+        self._buffers = kept, values[indices]
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self._buffers)
+
+def _attend_to_groups(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scaling: float | None) -> torch.Tensor:
+    "One query a row by torch's own attention: the heads that share keys are laid out as queries of one head."
+    rows, heads, _, size = query.shape
+    grouped = query.reshape(rows, key.shape[1], heads // key.shape[1], size)
+    attended = torch.nn.functional.scaled_dot_product_attention(grouped, key, value, attn_mask=mask, scale=scaling)
+    return attended.reshape(rows, 1, heads, -1)
 
 def _attend(module, query, key, value, attention_mask, scaling=None, position_bias=None, **kwargs) -> tuple[torch.Tensor, None]:
     "Attention as transformers calls it, by two products when there is one query a row, else by torch's own."
     rows, heads, queries, size = query.shape
     if queries > 1 or position_bias is not None:
         return sdpa_attention_forward(module, query, key.contiguous(), value, attention_mask, scaling=scaling, position_bias=position_bias, **kwargs)
+    if query.device.type != "cpu":
+        return _attend_to_groups(query, key, value, attention_mask, scaling), None
     scores = (query * (size ** -0.5 if scaling is None else scaling)).view(rows, key.shape[1], -1, size) @ key.transpose(2, 3)
     if attention_mask is not None: scores = scores.masked_fill(~attention_mask, float("-inf"))
     found = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype) @ value

@@ -37,7 +37,7 @@ from semcoder.generation import (
     Output,
     Sampling,
     TransformersEngine,
-    _base,
+    adapter_base,
     best_dtype,
     cut,
     load_tokenizer,
@@ -280,7 +280,7 @@ _CHARACTERS = 16
 def _order(model: str | Path) -> dict:
     "What vLLM loads `model` from: folders of words and adapter (\"\" when it has none), and options."
     folder = model_path(model).resolve()
-    base = _base(folder)
+    base = adapter_base(folder)
     if base is None:
         return {"words": str(folder), "adapter": "", "options": {"model": str(folder)}}
     wanted = json.loads((folder / "adapter_config.json").read_text())["r"]
