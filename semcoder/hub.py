@@ -174,12 +174,27 @@ def hub_folder(name: str, weights: bool = True) -> Path:
     return folder
 
 # %% ../nbs/00b_hub.ipynb #92c33e18
+def _card_reason(repository: str) -> str:
+    """What the hub has against a request for a data set's card; `datasets` drops that in its own errors."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        hf_hub_download(repository, "README.md", repo_type="dataset")
+    except EntryNotFoundError:
+        return ""
+    except Exception as error:
+        return hub_reason(error)
+    return ""
+
+
 def _dataset_reason(repository: str, error: Exception) -> str:
     """Why a data set cannot be read and what to do, as the end of a sentence about it."""
     causes = list(_chain(error))
     reason = hub_reason(error)
     if not reason:
-        return f"cannot be read ({_first_line(causes[-1])}): look at its page, or give a file"
+        refusal = _card_reason(repository)
+        return refusal or f"cannot be read ({_first_line(causes[-1])}): look at its page, or give a file"
     if any(getattr(cause, "response", None) is not None for cause in causes):
         return reason
     return f"{reason}; 'hf download {repository} --repo-type dataset --local-dir FOLDER' fetches it"
