@@ -224,13 +224,15 @@ def _value(line: str) -> Any:
     try: return json.loads(line)
     except (ValueError, RecursionError): return line
 
-def _released_row(records: list[Record], row: dict[str, Any], parent: str) -> _Released:
-    "The sample of a row's records."
+def _released_row(name: str, number: str, row: Any) -> _Released:
+    "The sample of a row, whose parent is the digest of the sample. `DataError` names what can't be read."
+    records = _RECORDS[name](row, number)
     def of(kind: type[Record]) -> list[Any]: return [record for record in records if type(record) is kind]
     [problem], runs, monologues, bugs = map(of, (Problem, Execution, Monologue, Bug))
     corpus = Corpus({problem.id: problem}, {run.id: run for run in runs}, [], monologues, bugs)
     [sample] = monologue_samples(corpus) or refine_samples(corpus) or code_samples(corpus)
-    return _Released(replace(sample, parent_id=parent), "\n".join(map(str, row.values())), problem.code, runs)
+    content = f"{sample.prompt}\0{sample.response}"
+    return _Released(replace(sample, parent_id=f"{name}:{digest(content)}"), "\n".join(map(str, row.values())), problem.code, runs)
 
 def _overlaps(rows: Sequence[_Released], items: Sequence[Item]) -> list[bool]:
     "For each row whether it shares a description, a program or a telling pair with an item."
@@ -238,6 +240,35 @@ def _overlaps(rows: Sequence[_Released], items: Sequence[Item]) -> list[bool]:
     codes = same_code([row.code for row in rows], list(items))
     pairs = shared_pairs([row.runs for row in rows], list(items))
     return [any(shared) for shared in zip(texts, codes, pairs)]
+
+def _is_empty(row: Any) -> bool:
+    "Whether a row lacks its answer or its question."
+    if not isinstance(row, dict):
+        return False
+    return not row.get("response") or not any(row.get(name) for name in ("nl", "fwd_mnl", "bwd_mnl", "fault"))
+
+class _Reading:
+    "The rows of released data by the digest of their samples, and what was lost."
+    def __init__(self, name: str, kind: str):
+        self.name, self.kind = name, kind
+        self.rows: dict[str, _Released] = {}
+        self.lost: Counter = Counter()
+        self.unreadable = ""
+
+    def add(self, number: str, row: Any) -> None:
+        "Take a row of the kind that is wanted, or count why it is lost."
+        if _is_empty(row):
+            self.lost["empty"] += 1
+            return
+        try:
+            released = _released_row(self.name, number, row)
+        except DataError as error:
+            self.lost["unreadable"] += 1
+            self.unreadable = self.unreadable or str(error)
+            return
+        if self.kind in ("", released.sample.task):
+            self.lost["repeated"] += released.sample.parent_id in self.rows
+            self.rows[released.sample.parent_id] = released
 
 def released_samples(name: str, where: str, items: Sequence[Item] = ()) -> Supply:
     """The samples of the released PyX (`name` 'pyx') or PyX-R ('pyx-r') at `where`, a file or a data set's name, for PyX also with a kind, as in FILE/forward.
@@ -247,30 +278,16 @@ def released_samples(name: str, where: str, items: Sequence[Item] = ()) -> Suppl
     kind = next((kind for kind in _KINDS if name == "pyx" and where.endswith(f"/{kind}")), "")
     where = where.removesuffix(f"/{kind}") if kind else where
     place, commit = _pinned(where)
-    rows, lost, unreadable = {}, Counter(), ""
+    reading = _Reading(name, kind)
     for number, row in _numbered(where, place):
-        key = digest(json.dumps(row, sort_keys=True, default=str))
-        if _is_empty(row):
-            lost["empty"] += 1
-            continue
-        try: released = _released_row(_RECORDS[name](row, number), row, f"{name}:{key}")
-        except DataError as error:
-            lost["unreadable"] += 1
-            unreadable = unreadable or str(error)
-            continue
-        if kind in ("", released.sample.task):
-            lost["repeated"] += key in rows
-            rows[key] = released
-    if unreadable and not rows: raise DataError(f"{name}:{where} has no row that can be read; the first: {unreadable}")
-    shared = _overlaps(list(rows.values()), items) if items else [False] * len(rows)
-    lost["contaminated"] = sum(shared)
-    samples = [row.sample for row, is_shared in zip(rows.values(), shared) if not is_shared]
-    return Supply(samples, +lost, commit, unreadable)
-
-def _is_empty(row: Any) -> bool:
-    "Whether a row lacks its answer or its question."
-    if not isinstance(row, dict): return False
-    return not row.get("response") or not any(row.get(name) for name in ("nl", "fwd_mnl", "bwd_mnl", "fault"))
+        reading.add(number, row)
+    if reading.unreadable and not reading.rows:
+        raise DataError(f"{name}:{where} has no row that can be read; the first: {reading.unreadable}")
+    rows = list(reading.rows.values())
+    shared = _overlaps(rows, items) if items else [False] * len(rows)
+    reading.lost["contaminated"] = sum(shared)
+    samples = [row.sample for row, is_shared in zip(rows, shared) if not is_shared]
+    return Supply(samples, +reading.lost, commit, reading.unreadable)
 
 # %% ../nbs/06b_mixture.ipynb #cae5a50d
 TASKS = ("nl2code", "forward", "backward", "refine")
