@@ -255,7 +255,6 @@ class _Replica:
         if self._log:
             self._log.unlink(missing_ok=True)
 
-
     def _wait_for_children(self) -> None:
         "Give what the process has started a second to end; `ProcessLookupError` when all of it has."
         limit = time.monotonic() + 1
