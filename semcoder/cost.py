@@ -390,6 +390,7 @@ def lots(params: Params, expected: Outlook, mixture: str, max_length: int) -> li
     for sample in make_samples(expected.corpus, mixture):
         prompt, response = (len(text) / expected.characters for text in (sample.prompt, sample.response))
         number = expected.stands.get(expected.parents.get(sample.parent_id, ""), 0) * yields.get(sample.task, 1)
+        if sample.task == "instruct" or ":" in sample.parent_id: number = 1    # data of others do not grow with the run
         if prompt + response < max_length: found.setdefault((sample.task, sample.style), []).append((number, prompt, response))
     return [Lot(*kind, total, *(sum(row[0] * row[i] for row in rows) / total for i in (1, 2)))
             for kind, rows in found.items() for total in [sum(row[0] for row in rows)] if total]
