@@ -33,7 +33,7 @@ import torch
 from .core import (Comparison, Completion, DataError, EngineError, Monologue, RecipeError, Record, Sample, Score, Variant, Verdict,
                            of_variant)
 from .evaluation import complete, examples
-from .generation import Engine, Sampling, load_tokenizer
+from .generation import Engine, Sampling, free_memory, load_tokenizer
 from .llm import load_engine
 from .mixture import Corpus, make_samples
 from .packing import encode
@@ -176,11 +176,11 @@ def asking_engine(job: Job, model: str) -> Engine:
 def make(job: Job) -> list[Record]:
     "Train a variant and ask it: its `Loss`, `Checkpoint` and `Completion` rows. Begins anew where a killed process left it."
     rows = train(job.samples, job.config, job.folder, job.run, {"variant": job.variant.label}) if job.variant.mixture else []
-    engine = asking_engine(job, str(job.folder) if rows else job.config.base)
-    for bench, items, shots in job.questions:
-        for at in range(0, len(items), job.batch):
-            rows += complete(engine, bench, items[at : at + job.batch], job.variant.style, job.sampling, shots, job.variant.label)
-    del engine
+    free_memory()
+    with asking_engine(job, str(job.folder) if rows else job.config.base) as engine:
+        for bench, items, shots in job.questions:
+            for at in range(0, len(items), job.batch):
+                rows += complete(engine, bench, items[at : at + job.batch], job.variant.style, job.sampling, shots, job.variant.label)
     shutil.rmtree(job.folder, ignore_errors=True)
     return rows
 
