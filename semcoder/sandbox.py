@@ -827,8 +827,8 @@ class _Node:
         try:
             return ray.get(self.actor.run.remote(self.options, job))
         except ray.exceptions.RayError as error:
-            reason = str(error).splitlines()[-1]
-            raise SandboxError(f"a sandbox in the Ray cluster failed ({reason}); start again, finished rows are kept") from None
+            reason = f"a sandbox in the Ray cluster failed ({str(error).splitlines()[-1]})"
+            raise SandboxError(f"{reason}; start again, finished rows are kept") from None
 
     def close(self) -> None:
         import ray
@@ -844,8 +844,8 @@ def _check_address(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), 10).close()
     except OSError as error:
-        reason = error.strerror or error
-        raise SandboxError(f"no Ray cluster answers at RAY_ADDRESS={address} ({reason}); start it, or leave cluster out") from None
+        reason = f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error})"
+        raise SandboxError(f"{reason}; start it, or leave cluster out") from None
 
 @contextmanager
 def _connection() -> Iterator[types.ModuleType]:
@@ -862,8 +862,8 @@ def _connection() -> Iterator[types.ModuleType]:
     try:
         ray.init(log_to_driver=False, logging_level="error")
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SandboxError(f"no Ray cluster can be had with RAY_ADDRESS={address!r} ({reason}); correct it, or leave cluster out") from None
+        reason = f"no Ray cluster with RAY_ADDRESS={address!r} ({' '.join(str(error).split())[:200]})"
+        raise SandboxError(f"{reason}; correct it, or leave cluster out") from None
     try:
         yield ray
     finally:
@@ -876,14 +876,16 @@ def _started(ray: types.ModuleType, actors: list, seconds: float = 60.0) -> list
     for reply in late:
         ray.kill(replies[reply])
     if not ready:
-        raise SandboxError(f"no core of the Ray cluster came free within {seconds:g} s; wait for one, or leave cluster out")
+        reason = f"no core of the Ray cluster came free within {seconds:g} s"
+        raise SandboxError(f"{reason}; wait for one, or leave cluster out")
     try:
         versions = {*ray.get(ready)}
     except ray.exceptions.RayError as error:
-        reason = str(error).splitlines()[-1]
-        raise SandboxError(f"a machine of the Ray cluster can't run sandboxes ({reason}); install semcoder there") from None
+        reason = f"a machine of the Ray cluster can't run sandboxes ({str(error).splitlines()[-1]})"
+        raise SandboxError(f"{reason}; install semcoder there") from None
     if versions != {_version()}:
-        raise SandboxError("a machine of the Ray cluster has another version of semcoder; install this one on all of them")
+        reason = "a machine of the Ray cluster has another version of semcoder"
+        raise SandboxError(f"{reason}; install this one on all of them")
     return [replies[reply] for reply in ready]
 
 @contextmanager
