@@ -176,7 +176,7 @@ def _cause(failure: str, log: str) -> str:
     if printed and (not failure or _ELSEWHERE.search(failure)):
         failure = printed[-1]
     cause = " ".join(failure.split(" [type=")[0].split())[:240] or "it says nothing"
-    advice = "; lower max_model_len or gpu_memory_utilization" if _MEMORY.search(failure) else ""
+    advice = "; lower max_model_len, or set gpu_memory_utilization to what is free" if _MEMORY.search(failure) else ""
     return cause + advice
 
 
