@@ -176,8 +176,9 @@ def _cause(failure: str, log: str) -> str:
     if printed and (not failure or _ELSEWHERE.search(failure)):
         failure = printed[-1]
     cause = " ".join(failure.split(" [type=")[0].split())[:240] or "it says nothing"
-    advice = "; lower max_model_len or gpu_memory_utilization" if _MEMORY.search(failure) else ""
-    return cause + advice
+    if _MEMORY.search(failure):
+        cause += "; lower max_model_len, or set gpu_memory_utilization to what is free"
+    return cause
 
 
 class _Replica:
