@@ -7,8 +7,8 @@ __all__ = ['IMPORTS', 'ORACLES', 'WHOLE', 'LONGEST_TEST', 'HUMANEVAL', 'HUMANEVA
            'SHAPE', 'MBPP_PLUS', 'SIZES', 'Task', 'recorded', 'replayed', 'in_brief', 'one_by_one', 'plain_values',
            'close', 'agrees', 'is_floats', 'compared', 'root', 'as_sets', 'presence', 'anything', 'or_zero',
            'or_pyramid', 'or_padded', 'as_it_stands', 'Coding', 'HumanEval', 'Ruling', 'Failure', 'load_humaneval',
-           'test_lengths', 'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'held', 'MBPP', 'load_mbpp', 'shaped',
-           'arguments', 'MBPPPlus', 'load_mbpp_plus', 'visible_tests']
+           'length', 'test_lengths', 'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'held', 'MBPP', 'load_mbpp',
+           'shaped', 'arguments', 'MBPPPlus', 'load_mbpp_plus', 'visible_tests']
 
 # %% ../nbs/07c_coding.ipynb #44a23e3e
 import ast
@@ -328,6 +328,11 @@ class Failure:
     test: str
     status: str
 
+    @property
+    def fits(self) -> bool:
+        "Whether the test is short enough to be told, and its value known."
+        return len(self.test) <= LONGEST_TEST and not self.test.endswith(" == ...")
+
 
 def _failure(self: Coding, item: Task, given: list[str], ruling: Ruling, box: Sandbox) -> Failure:
     "What a ruling on a program says: the input, one of those `given`, at which it fails."
@@ -376,7 +381,7 @@ def _failures(self: Coding, pairs: list[tuple[Task, str]]) -> list[str]:
                 lines.append("")
                 continue
             failure = self._failure(item, given, ruling, box)
-            if len(failure.test) > LONGEST_TEST:
+            if not failure.fits:
                 failure = self.shorter(item, program, given[ruling.phase], box) or failure
             lines.append(self._objection(item, program, failure, box))
     return lines
@@ -393,12 +398,19 @@ def load_humaneval(name: str, path: Path | None) -> HumanEval:
     return HumanEval(name, [Task(r["task_id"], r["prompt"], r["entry_point"], r["canonical_solution"], r["test"]) for r in rows], data)
 
 # %% ../nbs/07c_coding.ipynb #f803337e
+def length(value) -> int:
+    "The characters that a value takes; a number too long to be written out counts by its bits."
+    if isinstance(value, int) and value.bit_length() > 2000:
+        return value.bit_length() // 4
+    return len(repr(value))
+
+
 def test_lengths(function, inputs: list) -> list[int]:
     "The characters that the test of each of `inputs` takes: its arguments and the value of `function`."
     import copy
-    import sys
-    sys.set_int_max_str_digits(0)
-    return [len(repr(args)) + len(repr(function(*copy.deepcopy(args)))) + len("assert () == ") + len(function.__name__) for args in inputs]
+    shell = len(f"assert {function.__name__}() == ")
+    return [shell + length(args) + length(function(*copy.deepcopy(args))) for args in inputs]
+
 
 class EvalPlus(Coding):
     "The base inputs and then EvalPlus's, judged by comparison with the reference solution."
@@ -418,15 +430,19 @@ class EvalPlus(Coding):
 
     def shorter(self, item: Task, program: str, given: str, box: Sandbox) -> Failure | None:
         "A failure at the first input whose test fits, or else at the one with the shortest test."
-        [run] = box.map([Job(self.reference(item) + source_of(test_lengths), [f"test_lengths({item.entry_point}, {given})"])])
+        run = box.run(self.reference(item) + source_of(length, test_lengths), f"test_lengths({item.entry_point}, {given})")
         if run.status != "ok":
             return None
         inputs, sizes = ast.parse(given, mode="eval").body.elts, ast.literal_eval(run.value)
-        order = sorted(range(len(inputs)), key=lambda n: max(sizes[n], LONGEST_TEST))
-        ordered = f"[{_listing(inputs[n] for n in order)}]"
-        alone = replace(item, base=ordered, inputs="[]")
-        [ruling] = type(self)(self.name, [alone], self.data)._decide([(alone, program)])
-        return None if ruling.status == "ok" else self._failure(alone, [ordered], ruling, box)
+        order = sorted(range(len(inputs)), key=lambda n: sizes[n])
+        fitting = [n for n in range(len(inputs)) if sizes[n] <= LONGEST_TEST]
+        for chosen in (fitting, order[len(fitting) :]):
+            listed = f"[{_listing(inputs[n] for n in chosen)}]"
+            alone = replace(item, base=listed, inputs="[]")
+            [ruling] = type(self)(self.name, [alone], self.data)._decide([(alone, program)])
+            if ruling.status != "ok":
+                return self._failure(alone, [listed], ruling, box)
+        return None
 
 class HumanEvalPlus(EvalPlus):
     "HumanEval with EvalPlus's inputs."
