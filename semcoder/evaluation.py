@@ -210,7 +210,7 @@ def batch_of(engine: str) -> int:
     return 512 if engine.split()[0] == "vllm" else 16
 
 
-def _answered(out: Path, bench: Benchmark, like: Completion, prompts: dict[str, str], n: int) -> list[Completion]:
+def _answered(out: Path, like: Completion, prompts: dict[str, str], n: int) -> list[Completion]:
     "The completions in file `out` of items that have all `n`; what a kill cut short is removed. `DataError` when they are of another kind than `like`."
     text = text_of(out) if out.exists() else ""
     lines = text[: text.rfind("\n") + 1].splitlines()
@@ -219,9 +219,8 @@ def _answered(out: Path, bench: Benchmark, like: Completion, prompts: dict[str, 
     except (ValueError, TypeError):
         raise DataError(f"{out} holds something else than answers: remove it, or name another file") from None
     for c in rows:
-        asked = replace(like, style=c.style, item_id=c.item_id)
         same = all(getattr(c, name) == getattr(like, name) for name in ("model", "benchmark", "style", "sampling", "template"))
-        if not same or c.item_id not in bench.by_id or c.prompt != prompts.get(c.item_id, c.prompt):
+        if not same or c.prompt != prompts.get(c.item_id, c.prompt):
             raise DataError(f"{out} holds other answers, of {c.model} to {c.benchmark} {c.item_id} ({c.style}, {c.sampling}): remove it, or name another file")
     count = Counter(c.item_id for c in rows)
     whole = [c for c in rows if count[c.item_id] == n]
@@ -255,7 +254,7 @@ def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Samplin
     items = [bench.by_id[name] for name in ids] or bench.subset(limit)
     prompts = {item.item_id: bench.prompt(item, style, template, solved) for item in items}
     like = Completion(model.name, bench.name, style, "", 0, "", "", "", 0, 0, sampling.name, words)
-    done = _answered(out, bench, like, prompts, sampling.n) if out else []
+    done = _answered(out, like, prompts, sampling.n) if out else []
     known = {c.item_id for c in done}
     rest = [item for item in items if item.item_id not in known]
     with LazyEngine(lambda: engine_of(model, engine)) as asked:
