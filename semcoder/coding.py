@@ -550,7 +550,7 @@ def _mbpp_task(r: dict) -> Task:
     return Task(f"Mbpp/{r['task_id']}", prompt, _entry_point(r["task_id"], code, tests), code, "\n".join(tests), setup)
 
 def load_mbpp(name: str, path: Path | None) -> MBPP:
-    "The test split of MBPP, full or sanitized. `DataError` for data without a task of that split."
+    "The test split of MBPP, full or sanitized; from the hub 'hub' is full and 'hub:sanitized' the other. `DataError` for data without a task of that split."
     rows, data = rows_of(name, path, MBPP_DATA)
     tasks = [_mbpp_task(row) for row in rows if 11 <= row["task_id"] <= 510]
     if not tasks: raise DataError(f"{name}: no task from 11 to 510, the test split, in {path}: give mbpp.jsonl or a file of the test split")
