@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAPER', 'complete', 'overlong', 'evaluate', 'family', 'sampling_of', 'Model', 'load_models', 'address_of',
-           'wording_of', 'check_source', 'engine_of', 'prepared', 'LazyEngine', 'batch_of', 'ask_model', 'score_all',
-           'compare_all', 'shouts', 'thought', 'examples', 'model_of', 'benchmark', 'judge', 'score', 'compare']
+           'wording_of', 'check_source', 'engine_of', 'prepared', 'LazyEngine', 'batch_of', 'ask_model', 'ask_each',
+           'score_all', 'compare_all', 'shouts', 'thought', 'examples', 'model_of', 'benchmark', 'judge', 'score',
+           'compare']
 
 # %% ../nbs/08_evaluation.ipynb #fcb8a895
 import json
@@ -19,7 +20,7 @@ from pathlib import Path
 import yaml
 
 from .core import (Checkpoint, Comparison, Completion, DataError, EngineError, Execution, Monologue, Problem,
-                           RecipeError, Run, Score, SemcoderError, Verdict,
+                           RecipeError, Run, Score, SemcoderError, Stage, Verdict,
                            progress, project_dir, write_atomic, writing)
 from .generation import (Engine, Output, Sampling, chat_frame, free_memory, load_tokenizer,
                                  model_path, revision_of)
@@ -267,6 +268,25 @@ def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Samplin
                     file.write("".join(_line(c) for c in new))
     wanted = {item.item_id: place for place, item in enumerate(items)}
     return sorted((c for c in done if c.item_id in wanted), key=lambda c: (wanted[c.item_id], c.k))
+
+# %% ../nbs/08_evaluation.ipynb #50bbe264
+def ask_each(stage: Stage, steps: Iterable[tuple[str, str, Sequence, Callable]], batch: int, left_out: Sequence[str] = ()) -> None:
+    """Do each step (model, name, items, work) of a stage, without the models in `left_out`; a model that fails does not stop the others.
+
+    `EngineError` names in the end those that failed, with the reasons.
+    """
+    failed: dict[str, str] = {}
+    for who, name, items, work in steps:
+        skipped = who in failed or who in left_out
+        try:
+            stage.map(name, [] if skipped else items, work, batch)
+        except EngineError as error:
+            failed[who] = str(error)
+    if left_out:
+        stage.note(left_out=list(left_out))
+    if failed:
+        reasons = "; ".join(f"{who}: {why}" for who, why in failed.items())
+        raise EngineError(f"not all models were asked, the answers of the others are kept ({reasons}): repair this and run the same again, or name them in left_out")
 
 # %% ../nbs/08_evaluation.ipynb #4bed4080
 def score_all(benches: Iterable[Benchmark], completions: list[Completion], verdicts: list[Verdict], ks: Sequence[int] = (1,), seed: int = 0) -> list[Score]:
