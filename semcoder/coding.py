@@ -323,7 +323,7 @@ LONGEST_TEST = 1200
 
 @dataclass(frozen=True)
 class Failure:
-    "A call that a program fails at, the test that it belongs to, as one line of Python, and the program's status there."
+    "A call that a program fails at, its test as one line of Python, and the program's status there."
     call: str
     test: str
     status: str
@@ -344,7 +344,7 @@ Coding._failure = _failure
 
 
 def _shorter(self: Coding, item: Task, program: str, given: str, box: Sandbox) -> Failure | None:
-    "A failure of `program` at the shortest test of those `given`; None where tests cannot be tried in another order."
+    "A failure of `program` at a shorter test of those `given`; None where tests cannot be tried in another order."
 
 
 Coding.shorter = _shorter
@@ -368,7 +368,7 @@ Coding._objection = _objection
 
 
 def _failures(self: Coding, pairs: list[tuple[Task, str]]) -> list[str]:
-    """A failing test of each answer, as one line of Python: `assert f(1) == 2  # got 3`; empty for an answer that is right.
+    """A failing test of each answer, as one line: `assert f(1) == 2  # got 3`; empty for an answer that is right.
 
     It is the first of at most `LONGEST_TEST` characters, or else the shortest, cut.
     """
@@ -430,7 +430,8 @@ class EvalPlus(Coding):
 
     def shorter(self, item: Task, program: str, given: str, box: Sandbox) -> Failure | None:
         "A failure at the first input whose test fits, or else at the one with the shortest test."
-        run = box.run(self.reference(item) + source_of(length, test_lengths), f"test_lengths({item.entry_point}, {given})")
+        measured = self.reference(item) + source_of(length, test_lengths)
+        run = box.run(measured, f"test_lengths({item.entry_point}, {given})")
         if run.status != "ok":
             return None
         inputs, sizes = ast.parse(given, mode="eval").body.elts, ast.literal_eval(run.value)

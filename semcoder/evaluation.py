@@ -36,7 +36,10 @@ _all_ = ["benchmark", "judge", "score", "compare"]
 # %% ../nbs/08_evaluation.ipynb #835194e1
 def complete(engine, bench: Benchmark, items: list, style: str, sampling: Sampling = Sampling(), shots: Iterable[dict] = (),
              model: str = "", template=TEMPLATE, context: int = 0) -> list[Completion]:
-    "One batch of items through an engine: `sampling.n` completions of each, in order; an empty one where prompt and answer have no room in `context` tokens."
+    """One batch of items through an engine: `sampling.n` completions of each, in order.
+
+    A completion is empty where prompt and answer have no room in `context` tokens.
+    """
     prompts = [bench.prompt(item, style, template, shots) for item in items]
     sampling = replace(sampling, stop=sampling.stop or bench.stop(style, template))
     room = context - sampling.max_tokens if context else None
@@ -59,7 +62,8 @@ def overlong(completions: Iterable[Completion]) -> Iterator[str]:
         groups.setdefault((c.benchmark, c.model, c.style), []).append(c.finish_reason == TOO_LONG)
     for (name, model, style), long in groups.items():
         if any(long):
-            yield f"ATTENTION: {sum(long)} of {len(long)} prompts of {name} ({style}) are too long for {model} and count as not answered: lower max_tokens or the number of shots"
+            yield (f"ATTENTION: {sum(long)} of {len(long)} prompts of {name} ({style}) are too long for "
+                   f"{model} and count as not answered: lower max_tokens or the number of shots")
 
 
 def evaluate(engine, bench: Benchmark, style: str, sampling: Sampling = Sampling(), shots: Iterable[dict] = (), limit: int = 0,
@@ -139,26 +143,38 @@ def _words_file(model: Model, name: str, templates: str | Path) -> Path:
     raise DataError(f"{model.name} is asked in words of its own, which are not part of this project: put {name} into a folder and give it as templates={str(templates)!r}")
 
 def check_source(model: Model, engine: str = "transformers") -> None:
-    "`EngineError` when the model cannot be had, or has other weights than its `revision`. Models behind a server are not asked."
+    """`EngineError` when the model cannot be had, or has other weights than its `revision`.
+
+    Models behind a server are not asked.
+    """
     if (model.engine or engine).split()[0] not in ("transformers", "vllm"):
         return
     address = address_of(model)
     model_path(address, weights=False)
     if model.revision and address == model.source and revision_of(address) != model.revision:
-        raise EngineError(f"{model.source} has revision {revision_of(address)!r}, not {model.revision!r}: give a folder with that one as source, or correct the entry of {model.name}")
+        raise EngineError(f"{model.source} has revision {revision_of(address)!r}, not {model.revision!r}: "
+                          f"give a folder with that one as source, or correct the entry of {model.name}")
 
 
 def engine_of(model: Model, engine: str = "transformers") -> Engine:
-    "The engine of `model`, `engine` where its entry names none. `EngineError` as from `check_source`, before weights are loaded."
+    """The engine of `model`, `engine` where its entry names none.
+
+    `EngineError` as from `check_source`, before weights are loaded.
+    """
     check_source(model, engine)
     text = model.engine or engine
-    fields = {"transformers": {"dtype": model.dtype}, "vllm": {"dtype": model.dtype, "max_model_len": model.context}}
-    options = {key: value for key, value in fields.get(text.split()[0], {}).items() if value and f"{key}=" not in text}
+    fields = {"transformers": {"dtype": model.dtype},
+              "vllm": {"dtype": model.dtype, "max_model_len": model.context}}
+    named = fields.get(text.split()[0], {})
+    options = {key: value for key, value in named.items() if value and f"{key}=" not in text}
     return load_engine(address_of(model), text, **options)
 
 
 def prepared(models: dict[str, Model], engine: str, templates: str | Path = "") -> dict[str, Template]:
-    "The words of each model, and all models looked for. `EngineError` names each that cannot be had or has no words."
+    """The words of each model; the models themselves are looked for, too.
+
+    `EngineError` names each that cannot be had or has no words.
+    """
     wordings, problems = {}, []
     for who, model in models.items():
         try:
@@ -172,7 +188,10 @@ def prepared(models: dict[str, Model], engine: str, templates: str | Path = "") 
 
 
 class LazyEngine(Engine):
-    "An engine that is loaded when it is first asked; closed, it gives its memory back, and is loaded again when asked again."
+    """An engine that is loaded when it is first asked.
+
+    Closed, it gives its memory back, and it is loaded again when it is asked again.
+    """
     name = "lazy"
 
     def __init__(self, load: Callable[[], Engine]):
@@ -211,8 +230,14 @@ def batch_of(engine: str) -> int:
     return 512 if engine.split()[0] == "vllm" else 16
 
 
+_KIND = ("model", "benchmark", "style", "sampling", "template")
+
+
 def _answered(out: Path, like: Completion, prompts: dict[str, str], n: int) -> list[Completion]:
-    "The completions in file `out` of items that have all `n`; what a kill cut short is removed. `DataError` when they are of another kind than `like`."
+    """The completions in file `out` of items that have all `n`; what a kill cut short is removed.
+
+    `DataError` when they are of another kind than `like`, or answer other prompts.
+    """
     text = text_of(out) if out.exists() else ""
     lines = text[: text.rfind("\n") + 1].splitlines()
     try:
@@ -220,13 +245,14 @@ def _answered(out: Path, like: Completion, prompts: dict[str, str], n: int) -> l
     except (ValueError, TypeError):
         raise DataError(f"{out} holds something else than answers: remove it, or name another file") from None
     for c in rows:
-        same = all(getattr(c, name) == getattr(like, name) for name in ("model", "benchmark", "style", "sampling", "template"))
+        same = all(getattr(c, name) == getattr(like, name) for name in _KIND)
         if not same or c.prompt != prompts.get(c.item_id, c.prompt):
-            raise DataError(f"{out} holds other answers, of {c.model} to {c.benchmark} {c.item_id} ({c.style}, {c.sampling}): remove it, or name another file")
+            raise DataError(f"{out} holds other answers, of {c.model} to {c.benchmark} {c.item_id} "
+                            f"({c.style}, {c.sampling}): remove it, or name another file")
     count = Counter(c.item_id for c in rows)
     whole = [c for c in rows if count[c.item_id] == n]
     if text:
-        write_atomic(out, "".join(_line(c) for c in whole))
+        write_atomic(out, "".join(map(_line, whole)))
     return whole
 
 
@@ -234,46 +260,59 @@ def _line(completion: Completion) -> str:
     return json.dumps(asdict(completion)) + "\n"
 
 
-def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Sampling = Sampling(), engine: str = "transformers",
-              templates: str | Path = "", limit: int = 0, *, ids: Sequence[str] = (), batch: int = 0, run: Run | None = None,
-              shots: int = 0, out: Path | None = None) -> list[Completion]:
-    """What `model` writes for a benchmark, in its own words, which the benchmark is told for judging; without a `style` in the first of the entry's.
+def _append(out: Path, completions: list[Completion]) -> None:
+    with writing(out), out.open("a") as file:
+        file.write("".join(map(_line, completions)))
 
-    `limit` items are asked, evenly spaced, or those that `ids` name. `shots` worked examples of `run` stand before each.
-    Answers are appended to `out`, and those in it are not asked again. `DataError` for an unknown id and for a file of other answers.
+
+def _chosen(bench: Benchmark, limit: int, ids: Sequence[str]) -> list:
+    "The items that `ids` name, else `limit` of them, evenly spaced. `DataError` for an unknown id."
+    unknown = next((name for name in ids if name not in bench.by_id), None)
+    if unknown is not None:
+        raise DataError(f"{bench.name} has no item {unknown!r}: its items look like {bench.items[0].item_id!r}")
+    return [bench.by_id[name] for name in ids] or bench.subset(limit)
+
+
+def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Sampling = Sampling(),
+              engine: str = "transformers", templates: str | Path = "", limit: int = 0, *,
+              ids: Sequence[str] = (), batch: int = 0, run: Run | None = None, shots: int = 0,
+              out: Path | None = None) -> list[Completion]:
+    """What `model` writes for a benchmark, in its own words, which the benchmark is told for judging.
+
+    Without a `style` it is asked in the first of its entry's. `limit` items are asked, evenly spaced, or those
+    that `ids` name; `shots` worked examples of `run` stand before each. Answers are appended to `out`, and those
+    in it are not asked again. `DataError` for an unknown id, and for a file of other answers.
     """
     template = wording_of(model, templates)
     words = f"{template.name} {template.digest}"
     bench.templates = bench.templates | {words: template}
     style = style or (model.code if bench.task == "nl2code" else model.styles.split(",")[0])
-    unknown = [name for name in ids if name not in bench.by_id]
-    if unknown:
-        raise DataError(f"{bench.name} has no item {unknown[0]!r}: its items look like {bench.items[0].item_id!r}")
     if shots and bench.task not in ("forward", "backward"):
-        raise DataError(f"there are no worked examples for {bench.name}, only for executions: ask it without shots")
+        raise DataError(f"there are no worked examples for {bench.name}: ask it without shots")
     solved = examples(run, bench.task, style, shots, template) if shots else []
-    items = [bench.by_id[name] for name in ids] or bench.subset(limit)
+    items = _chosen(bench, limit, ids)
     prompts = {item.item_id: bench.prompt(item, style, template, solved) for item in items}
     like = Completion(model.name, bench.name, style, "", 0, "", "", "", 0, 0, sampling.name, words)
-    done = _answered(out, like, prompts, sampling.n) if out else []
-    known = {c.item_id for c in done}
+    answers = _answered(out, like, prompts, sampling.n) if out else []
+    known = {c.item_id for c in answers}
     rest = [item for item in items if item.item_id not in known]
+    size = batch or batch_of(model.engine or engine)
     with LazyEngine(lambda: engine_of(model, engine)) as asked:
-        size = batch or batch_of(model.engine or engine)
         for at in progress(range(0, len(rest), size), desc=bench.name):
-            new = complete(asked, bench, rest[at : at + size], style, sampling, solved, model.name, template, model.context)
-            done += new
+            new = complete(asked, bench, rest[at : at + size], style, sampling, solved,
+                           model=model.name, template=template, context=model.context)
+            answers += new
             if out:
-                with writing(out), out.open("a") as file:
-                    file.write("".join(_line(c) for c in new))
-    wanted = {item.item_id: place for place, item in enumerate(items)}
-    return sorted((c for c in done if c.item_id in wanted), key=lambda c: (wanted[c.item_id], c.k))
+                _append(out, new)
+    place = {item.item_id: n for n, item in enumerate(items)}
+    return sorted((c for c in answers if c.item_id in place), key=lambda c: (place[c.item_id], c.k))
 
 # %% ../nbs/08_evaluation.ipynb #50bbe264
-def ask_each(stage: Stage, steps: Iterable[tuple[str, str, Sequence, Callable]], batch: int, left_out: Sequence[str] = ()) -> None:
-    """Do each step (model, name, items, work) of a stage, without the models in `left_out`; a model that fails does not stop the others.
+def ask_each(stage: Stage, steps: Iterable[tuple[str, str, Sequence, Callable]], batch: int,
+             left_out: Sequence[str] = ()) -> None:
+    """Do each step (model, name, items, work) of a stage, without the models in `left_out`.
 
-    `EngineError` names in the end those that failed, with the reasons.
+    A model that fails does not stop the others. `EngineError` names in the end those that failed, with the reasons.
     """
     failed: dict[str, str] = {}
     for who, name, items, work in steps:
@@ -286,7 +325,8 @@ def ask_each(stage: Stage, steps: Iterable[tuple[str, str, Sequence, Callable]],
         stage.note(left_out=list(left_out))
     if failed:
         reasons = "; ".join(f"{who}: {why}" for who, why in failed.items())
-        raise EngineError(f"not all models were asked, the answers of the others are kept ({reasons}): repair this and run the same again, or name them in left_out")
+        raise EngineError(f"not all models were asked, the answers of the others are kept ({reasons}): "
+                          "repair this and run the same again, or name them in left_out")
 
 # %% ../nbs/08_evaluation.ipynb #4bed4080
 def score_all(benches: Iterable[Benchmark], completions: list[Completion], verdicts: list[Verdict], ks: Sequence[int] = (1,), seed: int = 0) -> list[Score]:
