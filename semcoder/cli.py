@@ -225,21 +225,26 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL",
               name: BenchmarkArg, path: PathOption = None,
               style: Annotated[str, typer.Option(help="the style of the prompts (default: the benchmark's, or that of the entry)")] = "",
               limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
+              ids: Annotated[str, typer.Option(help="these items alone, such as 'HumanEval/0,HumanEval/7'")] = "",
               engine: Annotated[str, typer.Option(help="transformers, vllm, openai or replay, then options as name=value")] = "transformers",
+              batch: Annotated[int, typer.Option(help="items asked at once (default: 512 for vllm, 16 for others)")] = 0,
               decoding: Annotated[str, typer.Option(help="greedy, paper, or for example 'T=0.2 top_p=0.95 n=10'")] = "greedy",
               max_tokens: Annotated[int, typer.Option(help="new tokens an item")] = 256,
+              shots: Annotated[int, typer.Option(help="worked examples before each execution that is asked")] = 0,
+              run: Annotated[str, typer.Option(help="the run whose training split gives them")] = "demo", home: HomeOption = None,
               frame: Annotated[str, typer.Option(help="chat: the turns of the model's own chat template")] = "",
               templates: Annotated[str, typer.Option(help="the folder with the words of models that have their own")] = "",
               models_file: Annotated[str, typer.Option(help="a table of models other than nbs/models.yaml")] = "",
-              out: Annotated[Path | None, typer.Option(help="keep the completions in this file, for `judge`")] = None) -> None:
-    """Ask a model for a benchmark's answers and print its score. Worked examples are not shown: `reproduce` does that."""
-    from semcoder.evaluation import Model, ask_model, benchmark, judge, load_models, sampling_of
+              out: Annotated[Path | None, typer.Option(help="keep the completions in this file as they come, for `judge`; the same command then goes on after a kill")] = None) -> None:
+    """Ask a model for a benchmark's answers and print its score."""
+    from semcoder.evaluation import Model, ask_model, benchmark, judge, load_models, overlong, sampling_of
     bench = benchmark(name, path)
     chosen = load_models(models_file).get(model) or Model(Path(model).name, model, frame, styles=bench.style, code=bench.style)
-    completions = ask_model(chosen, bench, style, sampling_of(decoding, name, max_tokens), engine, templates, limit)
-    if out:
-        write_atomic(out, "".join(json.dumps({"item_id": c.item_id, "style": c.style, "prompt": c.prompt, "text": c.text})
-                                  + "\n" for c in completions))
+    completions = ask_model(chosen, bench, style, sampling_of(decoding, name, max_tokens), engine, templates, limit, batch=batch, out=out,
+                            ids=[part.strip() for part in ids.split(",") if part.strip()], shots=shots,
+                            run=open_run(run, home) if shots else None)
+    for line in overlong(completions):
+        typer.echo(line, err=True)
     _print_score(bench, judge(bench, completions), 1)
 
 # %% ../nbs/12a_cli.ipynb #dfca6e9c
