@@ -99,7 +99,7 @@ def _draws(task: Task) -> bool:
     "Whether a stage learns or samples under one seed: from training on, unless it varies seeds itself."
     return int(task.name[:2]) >= 7 and "seed" in task.params and "seeds" not in task.params
 
-# %% ../nbs/12_reproduce.ipynb #650cd7d4
+# %% ../nbs/12_reproduce.ipynb #b20f919b
 Lack = tuple[str, str]    # what is missing, and what adds it
 
 _EMBEDDED = "smollm2-135m-instruct"
@@ -175,7 +175,7 @@ def _missing_engines(task: Task) -> Iterator[Lack]:
         if name == "openai" and "base_url=" not in engine and not {"OPENAI_API_KEY", "OPENAI_BASE_URL"} & os.environ.keys():
             yield "OPENAI_API_KEY", "export OPENAI_API_KEY=KEY, or give the engine the base_url of another server"
 
-# %% ../nbs/12_reproduce.ipynb #dfc1a544
+# %% ../nbs/12_reproduce.ipynb #6db0c85c
 SEED_PACKAGES = ("boltons", "inflection", "more-itertools", "pydash", "toolz")
 _FILES = {"seed_file": "seeds", "models_file": "a table of models", "template": "a template"}
 
@@ -232,7 +232,7 @@ def _missing_launch(task: Task) -> Iterator[Lack]:
     elif launch.get("distributed_type") == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"):
         yield "deepspeed", "pip install -e '.[deepspeed]'"
 
-# %% ../nbs/12_reproduce.ipynb #b4eb0f47
+# %% ../nbs/12_reproduce.ipynb #d0dbfbd2
 def _gpus_wanted(params: dict[str, Any]) -> int:
     "How many GPUs a stage trains on."
     if params.get("device") != "cuda":
@@ -269,7 +269,7 @@ def recipes() -> list[Path]:
     "The recipes that come with the notebooks; `DataError` when the library was installed without them."
     return sorted((project_dir() / "nbs" / "recipes").glob("*.yaml"))
 
-# %% ../nbs/12_reproduce.ipynb #f41c0021
+# %% ../nbs/12_reproduce.ipynb #68293be8
 def _is_cached(name: str) -> bool:
     "Whether the hub's cache holds weights of the model `owner/name` or `owner/name@revision`."
     from huggingface_hub import snapshot_download
