@@ -17,6 +17,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PreTrainedModel, PreTrainedTokenizerBase
 
 from .core import DataError, EngineError, Sample
+from .generation import prompt_ids
 
 # %% ../nbs/06c_packing.ipynb #37e93961
 @dataclass(frozen=True)
@@ -47,9 +48,11 @@ def encode(samples: list[Sample], tokenizer: PreTrainedTokenizerBase, max_length
     if tokenizer.eos_token_id is None: raise DataError("the tokenizer has no end-of-text token: set eos_token in its tokenizer_config.json")
     kept, dropped, cut = [], 0, 0
     for start in range(0, len(samples), batch):
-        texts = [text for s in samples[start : start + batch] for text in (s.prompt, s.response)]
-        ids = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-        for prompt, response in zip(ids[::2], ids[1::2]):
+        part = samples[start : start + batch]
+        prompts = prompt_ids(tokenizer, [sample.prompt for sample in part])
+        texts = [sample.response for sample in part]
+        responses = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+        for prompt, response in zip(prompts, responses):
             over = len(prompt) + len(response) + 1 > max_length
             if over and (too_long == "drop" or len(prompt) >= max_length): dropped += 1
             else:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'Training', 'plan_steps', 'learning_rate', 'load_trainable', 'start', 'training_step', 'save_state',
-           'load_state', 'base_revision', 'samples_digest', 'check_state', 'fit', 'save_checkpoint', 'manifest',
-           'model_card', 'finetune', 'launch_config', 'launch_finetune', 'take_part', 'train']
+           'load_state', 'samples_digest', 'check_state', 'fit', 'save_checkpoint', 'manifest', 'model_card',
+           'finetune', 'launch_config', 'launch_finetune', 'take_part', 'train']
 
 # %% ../nbs/07_training.ipynb #67b77c69
 import hashlib
@@ -37,13 +37,14 @@ from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from . import core
 from .core import (Checkpoint, DataError, EngineError, Loss, Record, Sample, SemcoderError, StoreError, from_parquet, plain, progress,
                            project_dir, to_parquet, versions, write_atomic, writing)
-from .generation import load_model, model_path, revision_of, weights_digest
+from .generation import best_dtype, load_model, model_path, revision_of, weights_digest
 from .decontamination import named_items
+from .hub import HUB_NAME
 from .mixture import Corpus, ingredients, make_samples, mixed
 from .packing import Encoded, Encoding, encode, fill_rows, in_bfloat16, pack, packed_loss, separate
 from .prompts import TEMPLATE
@@ -107,8 +108,15 @@ def load_trainable(config: Training) -> tuple[PreTrainedModel, PreTrainedTokeniz
     separate(model).train()
     if config.gradient_checkpointing: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if config.method == "full": return model, tokenizer
-    adapters = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM",
-                          base_model_name_or_path=config.base)
+    name, _, revision = config.base.partition("@") if HUB_NAME.fullmatch(config.base) else (config.base, "", "")
+    adapters = LoraConfig(
+        r=config.lora_rank,
+        lora_alpha=2 * config.lora_rank,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=name,
+        revision=revision or None,
+    )
     return get_peft_model(model, adapters), tokenizer
 
 # %% ../nbs/07_training.ipynb #3cbc10d9
@@ -117,6 +125,9 @@ def start(config: Training) -> Accelerator:
     if config.precision not in PRECISIONS: raise EngineError(f"no precision {config.precision!r}: use {', '.join(PRECISIONS)}")
     if config.device not in ("", "cpu", "cuda") or config.device == "cuda" and not torch.cuda.is_available():
         raise EngineError(f"no device {config.device!r} here: use {'cuda, ' if torch.cuda.is_available() else ''}cpu, or '' for the best there is")
+    on_gpu = config.device != "cpu" and torch.cuda.is_available()
+    if on_gpu and config.precision != "float32" and best_dtype("cuda") != "bfloat16":
+        raise EngineError(f"{torch.cuda.get_device_name()} cannot compute in bfloat16: use precision='float32' instead of {config.precision!r}")
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     sharded = "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
     accelerator = Accelerator(mixed_precision="bf16" if sharded and config.precision == "mixed" else "no", cpu=config.device == "cpu")
@@ -193,11 +204,6 @@ def _only_trained(models: list[PreTrainedModel], weights: list[dict[str, torch.T
         for name in {n for n, p in model.named_parameters() if not p.requires_grad} & held.keys(): del held[name]
 
 # %% ../nbs/07_training.ipynb #c81d73a9
-def base_revision(base: str) -> str:
-    "Which weights `base` means, as an engine would say; for a model on a hub, its commit."
-    path = model_path(base)
-    return revision_of(base) if isinstance(path, Path) else revision_of(base, str(AutoConfig.from_pretrained(path)._commit_hash))
-
 def samples_digest(encoded: list[Encoded]) -> str:
     "A digest of samples as tokens, in their order."
     sha = hashlib.sha256()
@@ -206,7 +212,7 @@ def samples_digest(encoded: list[Encoded]) -> str:
 
 def check_state(folder: Path, encoded: list[Encoded], config: Training) -> None:
     "Note what a state is made by, or compare it with what is noted; `StoreError` that names the first difference."
-    now = {**{k: v for k, v in plain(config).items() if k != "save_every"}, "base's weights": base_revision(config.base),
+    now = {**{k: v for k, v in plain(config).items() if k != "save_every"}, "base's weights": revision_of(config.base),
            "samples": samples_digest(encoded), "torch": torch.__version__}
     path = folder / "made_by.json"
     if not any(folder.glob("step-*")): return write_atomic(path, json.dumps(now, indent=1))
@@ -288,7 +294,7 @@ def save_checkpoint(accelerator: Accelerator, model: PreTrainedModel, tokenizer:
 def _facts(samples: list[Sample], encoding: Encoding, losses: list[Loss], config: Training, lineage: dict[str, Any]) -> dict[str, Any]:
     "All that went into a checkpoint, and the curve."
     kinds, last = Counter(f"{s.task}/{s.style}" for s in samples), losses[-1]
-    return {"training": plain(config), "lineage": lineage, "base revision": base_revision(config.base),
+    return {"training": plain(config), "lineage": lineage, "base revision": revision_of(config.base),
             "template": f"{TEMPLATE.name} {TEMPLATE.digest}",
             "samples": dict(sorted(kinds.items())), "dropped": encoding.dropped, "cut": encoding.cut,
             "digest of samples": samples_digest(encoding.samples),
@@ -395,6 +401,7 @@ def _raise_failure(job: Path, code: int, launch: str) -> None:
 def launch_finetune(samples: list[Sample], config: Training, folder: Path, lineage: dict[str, Any]) -> None:
     "`finetune` in processes that accelerate starts. `EngineError` when the configuration does not fit this machine, or what the processes raise."
     path, wanted = launch_config(config.launch)
+    model_path(config.base)    # a model of the hub is downloaded once, before the processes start
     job = folder.with_name(folder.name + ".job")
     shutil.rmtree(job, ignore_errors=True)
     write_atomic(job / "sample.parquet", to_parquet(samples))
