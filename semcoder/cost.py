@@ -337,10 +337,15 @@ class Lot:
 
 Params = dict[str, dict[str, Any]]
 
+@cache
+def _functions(package: str, most: int, undocumented: bool) -> int:
+    "How many functions of at most `most` characters are harvested from a package."
+    return len(harvest(package, most, examples_only=not undocumented))
+
 def programs_by_level(synthesis: dict[str, Any]) -> dict[int, float]:
     "The programs that a recipe asks for: level 0 is harvested, the others are generated."
     names = [name.strip() for name in synthesis["packages"].split(",") if name.strip()]
-    found = sum(len(harvest(name, synthesis["max_code"], examples_only=not synthesis["undocumented"])) for name in names)
+    found = sum(_functions(name, synthesis["max_code"], synthesis["undocumented"]) for name in names)
     levels, limit = [int(level) for level in synthesis["levels"].split(",")], synthesis["limit"]
     wanted = synthesis["programs"]
     if limit: found, wanted = min(found, max(limit // 2, limit - wanted)), min(wanted, max(limit - limit // 2, limit - found))
@@ -428,8 +433,9 @@ class Work:
         return self.stage < "07"
 
 def setup_of(section: dict[str, Any], prompt: float, response: float, launch: Launch) -> Setup:
-    "The training that a section of a recipe describes, with samples of this mean length."
-    row, sample = max(section["row_tokens"], section["max_length"]), max(2, round(prompt + response))
+    "The training that a section of a recipe describes, with samples of this mean length; many short ones are rehearsed as sixteen in a row."
+    row = max(section["row_tokens"], section["max_length"])
+    sample = max(2, row // 16, round(prompt + response))
     rows = 2 if section["batch_size"] * sample * 2 > row * launch.devices else 1
     return Setup(section["base"], section["method"], section["lora_rank"], section.get("precision", "mixed"), row, rows, min(row, sample),
                  round(response / (prompt + response), 2), section.get("gradient_checkpointing", False))
@@ -598,10 +604,10 @@ def remedy(work: Work, device: Device) -> str:
     tries = {"gradient_checkpointing: true": (sparing, Launch()), "gradient_checkpointing: true and row_tokens: 2048": (sparing | short, Launch()),
              "launch: fsdp8 and gradient_checkpointing: true": (sparing, Launch(8, True)), "method: lora": (dict(method="lora"), Launch()),
              "method: lora and gradient_checkpointing: true": (sparing | dict(method="lora"), Launch())}
-    fitting = [text for text, (change, launch) in tries.items() if device.room(training_memory(replace(work.setup, **change), launch).total) >= 0]
-    return next(iter(fitting), "")
+    fitting = (text for text, (change, launch) in tries.items() if device.room(training_memory(replace(work.setup, **change), launch).total) >= 0)
+    return next(fitting, "")
 
-# %% ../nbs/11a_cost.ipynb #9370df24
+# %% ../nbs/11a_cost.ipynb #85379aa7
 @cache
 def stored_bytes(model: str) -> tuple[int, str]:
     "The bytes that a model's weights take on disk, and what that rests on. `EngineError` for a model whose shape is not known."

@@ -165,12 +165,17 @@ def _missing_words(task: Task) -> Iterator[Lack]:
     if absent:
         yield ", ".join(absent), f"the words of these models: put them into a folder, and name it in {task.name}.templates"
 
+def _is_importable(package: str) -> bool:
+    "Whether a package is installed; vLLM may also be where `03_llm` looks for it: named by SEMCODER_VLLM, or beside this environment."
+    beside = package == "vllm" and ("SEMCODER_VLLM" in os.environ or (Path(sys.prefix) / "vllm" / "bin" / "python").exists())
+    return beside or importlib.util.find_spec(package) is not None
+
 def _missing_engines(task: Task) -> Iterator[Lack]:
     usual = task.params.get("engine", "")
     engines = {(model or {}).get("engine") or usual for model in _models(task.params).values()}
     for engine in sorted(engines):
         name = engine.partition(" ")[0]
-        if name in ("vllm", "openai") and not importlib.util.find_spec(name):
+        if name in ("vllm", "openai") and not _is_importable(name):
             yield name, f"pip install -e '.[{name}]'"
         if name == "openai" and "base_url=" not in engine and not {"OPENAI_API_KEY", "OPENAI_BASE_URL"} & os.environ.keys():
             yield "OPENAI_API_KEY", "export OPENAI_API_KEY=KEY, or give the engine the base_url of another server"
