@@ -607,7 +607,7 @@ def remedy(work: Work, device: Device) -> str:
     fitting = (text for text, (change, launch) in tries.items() if device.room(training_memory(replace(work.setup, **change), launch).total) >= 0)
     return next(fitting, "")
 
-# %% ../nbs/11a_cost.ipynb #85379aa7
+# %% ../nbs/11a_cost.ipynb #a1c0e73c
 @cache
 def stored_bytes(model: str) -> tuple[int, str]:
     "The bytes that a model's weights take on disk, and what that rests on. `EngineError` for a model whose shape is not known."
@@ -655,7 +655,7 @@ def _storage(works: list[Work]) -> list[str]:
     grounds = " and ".join(sorted({ground for _, ground in models.values()}))
     weights, trained = sum(size for size, _ in models.values()), max((state_bytes(work) for work in works if work.setup), default=0)
     largest = max(works, key=host_bytes)
-    return [f"disk: {_gib(weights)} of weights of {len(models)} models ({grounds}), as far as they are not in the cache {HF_HUB_CACHE} ({_free(Path(HF_HUB_CACHE))} free)",
+    return [f"disk: {_gib(weights)} of weights ({grounds}; models: {len(models)}), as far as they are not in the cache {HF_HUB_CACHE} ({_free(Path(HF_HUB_CACHE))} free)",
             f"disk: up to {_gib(trained)} for a checkpoint and the state of its training in {home_dir()} ({_free(home_dir())} free)",
             f"memory of the host: {_gib(host_bytes(largest))} ({largest.stage}, {largest.what}); here are {_gib(psutil.virtual_memory().total)}"]
 
