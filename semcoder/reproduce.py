@@ -209,18 +209,28 @@ def _missing_files(task: Task) -> Iterator[Lack]:
         if file and not _there(file[1]):
             yield f"instructions in {file[1]}", f"put them there, or change {task.name}.mixture"
 
-def _missing_data(task: Task) -> Iterator[Lack]:
+def _wanted_data(task: Task) -> dict[str, str]:
+    "The parameters that name the data of a stage's benchmarks, and these benchmarks."
     params, wanted = task.params, {}
     for name in map(_family, _list(params.get("benchmark_name") or params.get("benchmarks", ""))):
         key = "benchmark_path" if "benchmark_name" in params else name.replace("+", "_plus").replace("-", "_") + "_path"
         if key in params and (name != "humaneval" or params[key]):
             wanted.setdefault(key, {})[name] = None
-    for key, names in wanted.items():
-        path, data = params[key], ", ".join(names)
-        if not path:
+    return {key: ", ".join(names) for key, names in wanted.items()}
+
+def _missing_data(task: Task) -> Iterator[Lack]:
+    for key, data in _wanted_data(task).items():
+        path = task.params[key]
+        if not path and key == "benchmark_path":
             yield data, f"name the file in {task.name}.{key}, or 'hub' to fetch it"
-        elif path != "hub" and not _there(path):
+        elif path and path != "hub" and not _there(path):
             yield f"{data} in {path}", f"put the data there, or change {task.name}.{key}"
+
+def _unasked_benchmarks(task: Task) -> Iterator[Lack]:
+    "The benchmarks that a stage leaves out, for nothing names their data."
+    for key, data in _wanted_data(task).items():
+        if not task.params[key] and key != "benchmark_path":
+            yield data, f"name the file in {task.name}.{key}, or 'hub' to fetch it; else it is not asked"
 
 def _launch(params: dict[str, Any]) -> dict[str, Any] | None:
     "The accelerate configuration that a stage names: empty when it names none, None when there is none of that name."
@@ -263,7 +273,8 @@ def lacks(tasks: list[Task], gpus: GpuReport | None = None) -> list[Lack]:
 def recipe_needs(recipe: str | Path, gpus: GpuReport | None = None) -> list[dict[str, str]]:
     "What this machine lacks for the stages that a recipe names, with what adds it; a row that says how to start when it lacks nothing."
     named = load_recipe(recipe)
-    missing = lacks([task for task in plan(recipe) if task.name in named], gpus)
+    tasks = [task for task in plan(recipe) if task.name in named]
+    missing = lacks(tasks, gpus) + [need for task in tasks for need in _unasked_benchmarks(task)]
     if not importlib.util.find_spec("papermill"):
         missing.append(("papermill", "pip install -e '.[notebooks]'"))
     name = Path(recipe).stem
