@@ -19,7 +19,7 @@ from pathlib import Path
 
 import yaml
 
-from .core import (Checkpoint, Comparison, Completion, DataError, EngineError, Execution, Monologue, Problem,
+from .core import (TOO_LONG, Checkpoint, Comparison, Completion, DataError, EngineError, Execution, Monologue, Problem,
                            RecipeError, Run, Score, SemcoderError, Stage, Verdict,
                            progress, project_dir, write_atomic, writing)
 from .generation import (Engine, Output, Sampling, chat_frame, free_memory, load_tokenizer,
@@ -27,7 +27,7 @@ from .generation import (Engine, Output, Sampling, chat_frame, free_memory, load
 from .hub import HUB_NAME
 from .judging import benchmark
 from .llm import load_engine
-from .prediction import TOO_LONG, Benchmark, judge, text_of
+from .prediction import Benchmark, judge, text_of
 from .prompts import TEMPLATE, Template, fields_of
 from .scores import compare, score
 

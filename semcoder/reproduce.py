@@ -205,7 +205,7 @@ def _missing_files(task: Task) -> Iterator[Lack]:
         if path and not _there(path):
             yield f"{what} in {path}", f"put it there, or change {task.name}.{key}"
     for entry in _list(task.params.get("mixture", "")):
-        file = re.fullmatch(r"[\w-]+:(.+\.(?:jsonl?|parquet|csv)(?:\.gz)?)(?:\*[\d.]+)?", entry)
+        file = re.fullmatch(r"[\w-]+:(.+\.(?:jsonl?|parquet|csv)(?:\.gz)?)(?:/\w+)?(?:\*[\d.]+)?", entry)
         if file and not _there(file[1]):
             yield f"instructions in {file[1]}", f"put them there, or change {task.name}.mixture"
 
@@ -223,7 +223,7 @@ def _missing_data(task: Task) -> Iterator[Lack]:
         path = task.params[key]
         if not path and key == "benchmark_path":
             yield data, f"name the file in {task.name}.{key}, or 'hub' to fetch it"
-        elif path and path != "hub" and not _there(path):
+        elif path and not re.match("hub([:@]|$)", path) and not _there(path):
             yield f"{data} in {path}", f"put the data there, or change {task.name}.{key}"
 
 def _unasked_benchmarks(task: Task) -> Iterator[Lack]:
