@@ -33,7 +33,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.utils import logging as transformers_logging
 
-from .core import TOO_LONG, DataError, EngineError, SemcoderError, cache_dir, digest, fetch, home_dir
+from .core import TOO_LONG, DataError, EngineError, SemcoderError, cache_dir, digest, fetch, gpu_report, home_dir
 from .hub import HUB_NAME, commit_of, hub_folder
 
 # %% ../nbs/02c_generation.ipynb #6f613ff8
@@ -197,7 +197,9 @@ def find_device(device: str = "") -> str:
     try: torch.empty(1, device=device).sum().item()
     except (RuntimeError, AssertionError, NotImplementedError):
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        raise EngineError(f"no device {device!r} here: use one of {', '.join(there)}") from None
+        lack = gpu_report().lack if device.startswith("cuda") else ""
+        reason = f" ({lack})" if lack else ""
+        raise EngineError(f"no device {device!r} here{reason}: use one of {', '.join(there)}") from None
     return device
 
 @contextmanager

@@ -43,7 +43,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreT
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from . import core
-from .core import (Checkpoint, DataError, EngineError, Loss, Record, Sample, SemcoderError, StoreError, from_parquet, plain, progress,
+from .core import (Checkpoint, DataError, EngineError, Loss, Record, Sample, SemcoderError, StoreError, from_parquet, gpu_report, plain, progress,
                            project_dir, to_parquet, versions, write_atomic, writing)
 from .generation import adapter_base, best_dtype, load_model, load_tokenizer, model_path, revision_of, weights_digest
 from .decontamination import named_items
@@ -147,8 +147,10 @@ def load_trainable(config: Training) -> tuple[PreTrainedModel, PreTrainedTokeniz
 def start(config: Training) -> Accelerator:
     "accelerate's view of this process. `EngineError` for a device that is not there or an unknown precision."
     if config.precision not in PRECISIONS: raise EngineError(f"no precision {config.precision!r}: use {', '.join(PRECISIONS)}")
-    if config.device not in ("", "cpu", "cuda") or config.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"no device {config.device!r} here: use {'cuda, ' if torch.cuda.is_available() else ''}cpu, or '' for the best there is")
+    if config.device not in ("", "cpu", "cuda"):
+        raise EngineError(f"no device {config.device!r}: use cuda, cpu, or '' for the best there is")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"no device 'cuda' here: {gpu_report().lack}")
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     if on_gpu and config.precision != "float32" and best_dtype("cuda") != "bfloat16":
         raise EngineError(f"{torch.cuda.get_device_name()} cannot compute in bfloat16: use precision='float32' instead of {config.precision!r}")
@@ -400,16 +402,17 @@ def launch_config(launch: str) -> tuple[Path, Any]:
     except Exception as error: raise EngineError(f"{path} is not a configuration of accelerate: {' '.join(str(error).split())[:200]}") from None
     here, each = torch.cuda.device_count(), wanted.num_processes // wanted.num_machines
     if not wanted.use_cpu and here < each:
-        raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here}: lower num_processes in a copy of {path}, or choose another launch")
+        advice = f"lower num_processes in a copy of {path}, or choose another launch"
+        raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here} ({gpu_report().summary}): {advice}")
     if wanted.distributed_type == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"):
-        raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install deepspeed")
+        raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install 'semcoder[deepspeed]'")
     return path, wanted
 
 def _command(path: Path, job: Path, on_cpu: bool) -> tuple[list[str], dict[str, str]]:
     "What to start, and in which environment."
     told = {"SEMCODER_JOB": str(job), "SEMCODER_PROGRESS": str(job / "progress.json"), "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": os.pathsep.join([str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
-            "PYTORCH_CUDA_ALLOC_CONF": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")}
+            "PYTORCH_ALLOC_CONF": os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")}
     if on_cpu: told["ACCELERATE_USE_CPU"] = "true"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path), "--main_process_port", "0"]
     return [*launcher, "--module", "semcoder.training"], {**os.environ, **told}
