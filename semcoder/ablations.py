@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMATS', 'REFERENCE', 'EQUAL', 'KINDS', 'reference_of', 'variants', 'narrowed', 'lengths', 'told_alike', 'spoiled',
-           'passing', 'with_errors', 'for_variant', 'learned', 'within', 'Job', 'make', 'workers_for', 'side_by_side',
-           'pooled', 'against', 'power_plan', 'told']
+           'passing', 'with_errors', 'for_variant', 'learned', 'within', 'Job', 'asking_engine', 'make', 'alone',
+           'workers_for', 'side_by_side', 'pooled', 'against', 'power_plan', 'told']
 
 # %% ../nbs/10_ablations.ipynb #7966b956
 import math
@@ -20,18 +20,20 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from .core import Comparison, Completion, DataError, Monologue, RecipeError, Record, Sample, Score, Variant, Verdict, of_variant
+from .core import (Comparison, Completion, DataError, EngineError, Monologue, RecipeError, Record, Sample, Score, Variant, Verdict,
+                           of_variant)
 from .evaluation import complete, examples
-from .generation import Sampling, load_tokenizer
+from .generation import Engine, Sampling, free_memory, load_tokenizer
 from .llm import load_engine
 from .mixture import Corpus, make_samples
 from .packing import encode
@@ -158,20 +160,27 @@ class Job:
     questions: list[tuple[Benchmark, list[Record], list[tuple[str, str]]]]
     sampling: Sampling
     batch: int
+    engine: str = "transformers"
 
     @property
     def id(self) -> str:
         "The variant's id."
         return self.variant.id
 
+def asking_engine(job: Job, model: str) -> Engine:
+    "The engine that is asked about a variant; transformers takes the job's batch at once, unless told otherwise."
+    sized = job.engine.split()[0] != "transformers" or "batch_size=" in job.engine
+    options = {} if sized else {"batch_size": job.batch}
+    return load_engine(model, job.engine, **options)
+
 def make(job: Job) -> list[Record]:
     "Train a variant and ask it: its `Loss`, `Checkpoint` and `Completion` rows. Begins anew where a killed process left it."
     rows = train(job.samples, job.config, job.folder, job.run, {"variant": job.variant.label}) if job.variant.mixture else []
-    engine = load_engine(str(job.folder) if rows else job.config.base)
-    for bench, items, shots in job.questions:
-        for at in range(0, len(items), job.batch):
-            rows += complete(engine, bench, items[at : at + job.batch], job.variant.style, job.sampling, shots, job.variant.label)
-    del engine
+    free_memory()
+    with asking_engine(job, str(job.folder) if rows else job.config.base) as engine:
+        for bench, items, shots in job.questions:
+            for at in range(0, len(items), job.batch):
+                rows += complete(engine, bench, items[at : at + job.batch], job.variant.style, job.sampling, shots, job.variant.label)
     shutil.rmtree(job.folder, ignore_errors=True)
     return rows
 
@@ -180,11 +189,31 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent: time.sleep(0.5)
     os._exit(1)
 
-def _begin(parent: int, threads: int) -> None:
-    os.environ.pop("SEMCODER_PROGRESS", None)
+def _begin(parent: int, threads: int = 0) -> None:
+    "Prepare a process: one of several has `threads` and is silent, one alone shows its progress."
+    if threads:
+        os.environ.pop("SEMCODER_PROGRESS", None)
+        torch.set_num_threads(threads)
     sys.stderr = open(os.devnull, "w")
-    torch.set_num_threads(threads)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+@contextmanager
+def _whole_processes() -> Iterator[None]:
+    "Turn the death of a process into an `EngineError`."
+    try:
+        yield
+    except BrokenProcessPool:
+        reason = "a process that made a variant was killed, perhaps for want of memory"
+        raise EngineError(f"{reason}: lower batch, row_tokens or workers") from None
+
+_Result = TypeVar("_Result")
+
+def alone(call: Callable[..., _Result], *arguments: Any) -> _Result:
+    """What `call` returns in a process of its own, with whose end all its memory is free, on a GPU too.
+
+    `EngineError` when the process is killed."""
+    with ProcessPoolExecutor(1, get_context("spawn"), _begin, (os.getpid(),)) as pool, _whole_processes():
+        return pool.submit(call, *arguments).result()
 
 def workers_for(device: str = "") -> int:
     "How many variants are made at a time: one on a GPU, one for each core otherwise, four at most."
@@ -194,10 +223,10 @@ def workers_for(device: str = "") -> int:
 def side_by_side(jobs: Sequence[Job], workers: int) -> Iterator[Callable[[list[Job]], list[Record]]]:
     """A function that gives the rows of one of the jobs, while as many processes, of one thread each, make it and those after it.
 
-    With one worker all is made in this process. The rows and their order do not depend on the number.
+    With one worker each has a process of its own. The rows and their order do not depend on the number.
     """
     if workers == 1:
-        yield lambda asked: make(*asked)
+        yield lambda asked: alone(make, *asked)
         return
     at, begun = {job.id: n for n, job in enumerate(jobs)}, {}
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _begin, (os.getpid(), 1))
@@ -205,7 +234,7 @@ def side_by_side(jobs: Sequence[Job], workers: int) -> Iterator[Callable[[list[J
         first = at[asked[0].id]
         for job in jobs[first : first + workers + 1]:
             if job.id not in begun: begun[job.id] = pool.submit(make, job)
-        return begun.pop(asked[0].id).result()
+        with _whole_processes(): return begun.pop(asked[0].id).result()
     try: yield made
     finally: pool.shutdown(cancel_futures=True)
 

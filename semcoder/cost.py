@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['DEVICES', 'Params', 'CODE', 'BENCHMARK_ITEMS', 'load_shape', 'blank_model', 'count', 'held', 'Ledger', 'rehearse',
            'Setup', 'packed_rows', 'rehearse_step', 'Memory', 'Launch', 'load_launch', 'training_memory',
-           'flops_per_token', 'cache_bytes', 'generation_memory', 'Device', 'peak_of', 'this_machine', 'find_device',
-           'Lot', 'programs_by_level', 'Outlook', 'outlook', 'lots', 'Work', 'setup_of', 'training_work',
+           'flops_per_token', 'cache_bytes', 'engine_devices', 'generation_memory', 'Device', 'peak_of', 'this_machine',
+           'find_device', 'Lot', 'programs_by_level', 'Outlook', 'outlook', 'lots', 'Work', 'setup_of', 'training_work',
            'generation_work', 'teacher_works', 'evaluation_works', 'ablation_works', 'works', 'Shares', 'choose_device',
-           'remedy', 'Cost', 'estimate']
+           'remedy', 'stored_bytes', 'host_bytes', 'state_bytes', 'Cost', 'estimate']
 
 # %% ../nbs/11a_cost.ipynb #9e61aeb1
 import copy
 import json
 import re
+import shutil
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -27,7 +28,8 @@ from typing import Any
 import psutil
 import torch
 import yaml
-from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub import HfApi
+from huggingface_hub.constants import HF_HUB_CACHE
 from peft import LoraConfig, get_peft_model
 from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -36,9 +38,11 @@ from torch.utils.flop_counter import flop_registry
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from .ablations import variants
-from .core import Bug, Completion, EngineError, Execution, Monologue, Problem, RecipeError, Run, Sample, Seed, Trace, project_dir
+from .core import Bug, Completion, EngineError, Execution, Monologue, Problem, RecipeError, Run, Sample, Seed, Trace, home_dir, project_dir
 from .debugging import repair_examples
+from .evaluation import load_models
 from .generation import SPARE_COLUMNS, Sampling, model_path
+from .hub import HUB_NAME, commit_of, hub_reason
 from .mixture import Corpus, make_samples
 from .monologue import tellable
 from .packing import Encoded, in_bfloat16, pack, packed_loss, separate
@@ -58,14 +62,13 @@ _KEPT = {
 def load_shape(model: str) -> tuple[PreTrainedConfig, str]:
     "The configuration of `model` and where it is from. `EngineError` when it cannot be had."
     if model in _KEPT: return LlamaConfig(**_KEPT[model]), "kept with the project"
-    adapter = Path(model) / "adapter_config.json"
+    folder = model_path(model, weights=False)
+    adapter = folder / "adapter_config.json"
     if adapter.is_file(): return load_shape(json.loads(adapter.read_text())["base_model_name_or_path"])
-    sources = [("from the folder", True)] if isinstance(model_path(model), Path) else [("from the cache", True), ("from the hub", False)]
-    hub_logging.set_verbosity_error()
-    for source, local in sources:
-        try: return AutoConfig.from_pretrained(model, local_files_only=local), source
-        except (OSError, ValueError): continue
-    raise EngineError(f"no configuration of model {model!r}: connect to the hub, or download its config.json and give the folder")
+    try:
+        return AutoConfig.from_pretrained(folder), "from the hub" if commit_of(folder) else "from the folder"
+    except (OSError, ValueError):
+        raise EngineError(f"no configuration of model {model!r}: download its config.json and give the folder") from None
 
 # %% ../nbs/11a_cost.ipynb #ea5406f3
 def blank_model(config: PreTrainedConfig, method: str = "full", lora_rank: int = 32, precision: str = "mixed", checkpointing: bool = False) -> PreTrainedModel:
@@ -251,12 +254,20 @@ def _pass(config: PreTrainedConfig, batch: int, past: int, new: int) -> tuple[in
         model(input_ids=tokens, attention_mask=torch.ones(batch, past + new, dtype=torch.long), past_key_values=held, logits_to_keep=1)
     return rehearse(model, act)
 
+def engine_devices(engine: str, gpus: int = 1) -> tuple[int, int]:
+    "The devices that hold a model once, and how many such replicas share the prompts; `gpus` are there. vLLM takes as many replicas as there is room for."
+    option = lambda name: int(re.search(rf"\b{name}=(\d+)|$", engine)[1] or 0)
+    size = max(1, option("tensor_parallel_size")) * max(1, option("pipeline_parallel_size"))
+    if not engine.startswith("vllm"):
+        return 1, 1
+    return size, option("replicas") or max(1, gpus // size)
+
 @cache
 def generation_memory(model: str, batch: int, prompt: int, new: int, engine: str = "transformers") -> Memory:
     "The peak of writing `new` tokens after each of `batch` prompts of `prompt` tokens, on each device."
     config = load_shape(model)[0]
     weights, cached = 2 * count(blank_model(config))[0], cache_bytes(config)
-    parallel = int(re.search(r"tensor_parallel_size=(\d+)|$", engine)[1] or 1)
+    parallel, _ = engine_devices(engine)
     if engine.startswith("vllm"): return Memory(weights // parallel, cache=min(batch, 256) * (prompt + new) * cached // parallel)
     peak, kept = max((_extended(config, lambda shape: _pass(shape, batch, past, length))[0], batch * (past + length) * cached)
                      for past, length in ((0, prompt), (prompt + new - 1, 1)))
@@ -326,10 +337,15 @@ class Lot:
 
 Params = dict[str, dict[str, Any]]
 
+@cache
+def _functions(package: str, most: int, undocumented: bool) -> int:
+    "How many functions of at most `most` characters are harvested from a package."
+    return len(harvest(package, most, examples_only=not undocumented))
+
 def programs_by_level(synthesis: dict[str, Any]) -> dict[int, float]:
     "The programs that a recipe asks for: level 0 is harvested, the others are generated."
     names = [name.strip() for name in synthesis["packages"].split(",") if name.strip()]
-    found = sum(len(harvest(name, synthesis["max_code"], examples_only=not synthesis["undocumented"])) for name in names)
+    found = sum(_functions(name, synthesis["max_code"], synthesis["undocumented"]) for name in names)
     levels, limit = [int(level) for level in synthesis["levels"].split(",")], synthesis["limit"]
     wanted = synthesis["programs"]
     if limit: found, wanted = min(found, max(limit // 2, limit - wanted)), min(wanted, max(limit - limit // 2, limit - found))
@@ -390,6 +406,7 @@ def lots(params: Params, expected: Outlook, mixture: str, max_length: int) -> li
     for sample in make_samples(expected.corpus, mixture):
         prompt, response = (len(text) / expected.characters for text in (sample.prompt, sample.response))
         number = expected.stands.get(expected.parents.get(sample.parent_id, ""), 0) * yields.get(sample.task, 1)
+        if sample.task == "instruct" or ":" in sample.parent_id: number = 1    # data of others do not grow with the run
         if prompt + response < max_length: found.setdefault((sample.task, sample.style), []).append((number, prompt, response))
     return [Lot(*kind, total, *(sum(row[0] * row[i] for row in rows) / total for i in (1, 2)))
             for kind, rows in found.items() for total in [sum(row[0] for row in rows)] if total]
@@ -409,6 +426,7 @@ class Work:
     memory: Memory | None = None
     devices: int = 1
     setup: Setup | None = None
+    launch: Launch = Launch()
 
     @property
     def teacher(self) -> bool:
@@ -416,8 +434,9 @@ class Work:
         return self.stage < "07"
 
 def setup_of(section: dict[str, Any], prompt: float, response: float, launch: Launch) -> Setup:
-    "The training that a section of a recipe describes, with samples of this mean length."
-    row, sample = max(section["row_tokens"], section["max_length"]), max(2, round(prompt + response))
+    "The training that a section of a recipe describes, with samples of this mean length; many short ones are rehearsed as sixteen in a row."
+    row = max(section["row_tokens"], section["max_length"])
+    sample = max(2, row // 16, round(prompt + response))
     rows = 2 if section["batch_size"] * sample * 2 > row * launch.devices else 1
     return Setup(section["base"], section["method"], section["lora_rank"], section.get("precision", "mixed"), row, rows, min(row, sample),
                  round(response / (prompt + response), 2), section.get("gradient_checkpointing", False))
@@ -435,18 +454,18 @@ def training_work(stage: str, what: str, section: dict[str, Any], found: list[tu
     mean_of = lambda part: sum(lot.samples * getattr(lot, part) for lot in flat) / sum(lot.samples for lot in flat)
     setup = setup_of(section, mean_of("prompt"), mean_of("response"), launch)
     return Work(stage, what, section["base"], "", samples, tokens, 0, tokens * flops_per_token(setup),
-                training_memory(setup, launch), launch.devices, setup)
+                training_memory(setup, launch), launch.devices, setup, launch)
 
-def generation_work(stage: str, what: str, model: str, engine: str, calls: float, prompt: float, new: int, batch: int) -> Work:
-    "So many prompts of this mean length, each answered with at most `new` tokens."
+def generation_work(stage: str, what: str, model: str, engine: str, calls: float, prompt: float, new: int, batch: int, gpus: int = 1) -> Work:
+    "So many prompts of this mean length, each answered with at most `new` tokens, on `gpus` GPUs where the engine spreads them."
     shape = (stage, what, model, engine, calls, calls * prompt, calls * new)
     if engine.split()[0] in ("openai", "replay"): return Work(*shape, 0)
     config, _ = load_shape(model)
     heads, width = config.num_attention_heads, _heads(config)[1]
     each = 2 * count(blank_model(config))[0] + 4 * config.num_hidden_layers * heads * width * (prompt + new) / 2
-    parallel = int(re.search(r"tensor_parallel_size=(\d+)|$", engine)[1] or 1)
-    return Work(*shape, calls * (prompt + new) * each,
-                generation_memory(model, max(1, min(batch, round(calls))), round(prompt), new, engine), parallel)
+    size, replicas = engine_devices(engine, gpus)
+    share = max(1, min(batch, round(calls)) // replicas)
+    return Work(*shape, calls * (prompt + new) * each, generation_memory(model, share, round(prompt), new, engine), size * replicas)
 
 # %% ../nbs/11a_cost.ipynb #a5b46db8
 _TURNS, _INPUTS, _INPUT_TOKENS = 3, 2, 80
@@ -494,29 +513,43 @@ def _prompt_tokens(asked: list[Completion], name: str) -> float:
     near = [c for c in asked if c.benchmark == name] or [c for c in asked if c.benchmark[-2:] == name[-2:]] or asked
     return mean(c.prompt_tokens for c in near)
 
-def evaluation_works(params: Params, expected: Outlook) -> Iterator[Work]:
-    "The benchmarks, a work for each of base and tuned; and the rounds of repair."
+def _asked_models(params: Params) -> dict[str, tuple[str, str, int]]:
+    "The models of 08_evaluation: what each is loaded from, its engine, and in how many styles it predicts."
+    section = params["08_evaluation"]
+    bases = {"base": section["base"], "tuned": params["07_training"]["base"]}
+    table, models = load_models(section.get("models_file", "")), {}
+    for name in map(str.strip, section["models"].split(",")):
+        if name in bases:
+            models[name] = bases[name], section["engine"], len(section[f"{name}_style"].split(","))
+        elif name in table:
+            models[name] = table[name].source, table[name].engine or section["engine"], len(table[name].styles.split(","))
+        else:
+            raise RecipeError(f"no model {name!r} in the table of models: add it there, or change 08_evaluation.models")
+    return models
+
+def evaluation_works(params: Params, expected: Outlook, gpus: int = 1) -> Iterator[Work]:
+    "The benchmarks, a work for each model that is asked; and the rounds of repair."
     section, repairs = params["08_evaluation"], params["09_refinement"]
-    tests, bases = expected.problems - expected.train, {"base": section["base"], "tuned": params["07_training"]["base"]}
-    for who in (name for name in map(str.strip, section["models"].split(",")) if name in bases):
+    tests = expected.problems - expected.train
+    for who, (source, engine, styles) in _asked_models(params).items():
         calls = read = written = 0
-        for name in (name.strip() for name in section["benchmarks"].split(",")):
-            code = name.startswith(CODE)
-            asked = _items(name, section, tests) * (1 if code else len(section[f"{who}_style"].split(","))) * _draws(name, section["decoding"])
+        for name in map(str.strip, section["benchmarks"].split(",")):
+            is_code = name.startswith(CODE)
+            asked = _items(name, section, tests) * (1 if is_code else styles) * _draws(name, section["decoding"])
             calls, read = calls + asked, read + asked * _prompt_tokens(expected.asked, name)
-            written += asked * section["code_tokens" if code else "max_tokens"]
+            written += asked * section["code_tokens" if is_code else "max_tokens"]
         if calls:
-            yield generation_work("08_evaluation", f"asks {who}", bases[who], section["engine"], calls, read / calls,
-                                  round(written / calls), section["batch"])
+            yield generation_work("08_evaluation", f"asks {who}", source, engine, calls, read / calls, round(written / calls), section["batch"], gpus)
     programs = sum(min(repairs["limit"] or float("inf"), _items(name.strip(), section, tests)) for name in repairs["benchmark_name"].split(","))
     arms, length = repairs["arms"].split(","), mean(c.prompt_tokens for c in expected.like.read("refinement", Completion))
     jobs = {"repairs": (len(arms), repairs["max_tokens"]), "simulates": (repairs["checks"] * sum("simulation" in arm for arm in arms),
         repairs["check_tokens"])}
     for does, (times, tokens) in jobs.items():
         asked = programs * repairs["rounds"] * times
-        if asked: yield generation_work("09_refinement", does, bases[repairs["model"]], repairs["engine"], asked, length, tokens, repairs["batch"])
+        base = section["base"] if repairs["model"] == "base" else params["07_training"]["base"]
+        if asked: yield generation_work("09_refinement", does, base, repairs["engine"], asked, length, tokens, repairs["batch"], gpus)
 
-def ablation_works(params: Params, expected: Outlook, launch: Launch) -> Iterator[Work]:
+def ablation_works(params: Params, expected: Outlook, launch: Launch, gpus: int = 1) -> Iterator[Work]:
     "The variants of the ablations: training them, and asking all of them."
     section = params["10_ablations"]
     chosen = variants(section["kinds"], section["seeds"], section["max_tokens"], section["samples"])
@@ -529,16 +562,17 @@ def ablation_works(params: Params, expected: Outlook, launch: Launch) -> Iterato
     asked = {name: n * (wide if name.startswith("cruxeval") else len(chosen)) for name, n in some.items()}
     read = sum(n * _prompt_tokens(expected.asked, name) for name, n in asked.items())
     if total := sum(asked.values()):
-        yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], "transformers", total, read / total,
-                              section["answer_tokens"], section["batch"])
+        yield generation_work("10_ablations", f"asks {len(chosen)} models", section["base"], section.get("engine", "transformers"), total, read / total,
+                              section["answer_tokens"], section["batch"], gpus)
 
 def works(params: Params, expected: Outlook, launch: Launch | None = None) -> list[Work]:
-    "All that a recipe has models do, in the order of its stages. `launch` is how training is spread, by default as the recipe says."
+    "All that a recipe has models do, in the order of its stages. `launch` is how training is spread, by default as the recipe says; vLLM takes as many GPUs, or all there are."
     train, vary = params["07_training"], params["10_ablations"]
     spread = lambda section: launch or load_launch(section.get("launch", ""))
     tuned = training_work("07_training", "trains", train,
                           [(lots(params, expected, train["mixture"], train["max_length"]), train["max_tokens"])], spread(train))
-    return [*teacher_works(params, expected), tuned, *evaluation_works(params, expected), *ablation_works(params, expected, spread(vary))]
+    gpus = max(spread(train).devices, spread(vary).devices, torch.cuda.device_count())
+    return [*teacher_works(params, expected), tuned, *evaluation_works(params, expected, gpus), *ablation_works(params, expected, spread(vary), gpus)]
 
 # %% ../nbs/11a_cost.ipynb #f93b95d7
 @dataclass(frozen=True)
@@ -564,14 +598,67 @@ def _need(work: Work) -> int:
     return work.memory.weights + work.memory.cache // 256 if work.engine.startswith("vllm") else work.memory.total
 
 def remedy(work: Work, device: Device) -> str:
-    "The smallest change with which a training fits on the device; '' when there is none among those tried."
-    if not work.setup: return "a smaller batch, or engine: vllm"
+    "The smallest change with which a work fits on the device; '' when there is none among those tried."
+    if work.engine.startswith("vllm"): return f"engine: vllm tensor_parallel_size={2 * engine_devices(work.engine)[0]}"
+    if not work.setup: return "engine: vllm" if work.teacher else "engine: vllm, or a smaller batch"
     sparing, short = dict(checkpointing=True), dict(row=min(work.setup.row, 2048))
     tries = {"gradient_checkpointing: true": (sparing, Launch()), "gradient_checkpointing: true and row_tokens: 2048": (sparing | short, Launch()),
              "launch: fsdp8 and gradient_checkpointing: true": (sparing, Launch(8, True)), "method: lora": (dict(method="lora"), Launch()),
              "method: lora and gradient_checkpointing: true": (sparing | dict(method="lora"), Launch())}
-    fitting = [text for text, (change, launch) in tries.items() if device.room(training_memory(replace(work.setup, **change), launch).total) >= 0]
-    return next(iter(fitting), "")
+    fitting = (text for text, (change, launch) in tries.items() if device.room(training_memory(replace(work.setup, **change), launch).total) >= 0)
+    return next(fitting, "")
+
+# %% ../nbs/11a_cost.ipynb #a1c0e73c
+@cache
+def stored_bytes(model: str) -> tuple[int, str]:
+    "The bytes that a model's weights take on disk, and what that rests on. `EngineError` for a model whose shape is not known."
+    if HUB_NAME.fullmatch(model) and not Path(model).is_dir():
+        repository, _, revision = model.partition("@")
+        try:
+            files = HfApi().model_info(repository, revision=revision or None, files_metadata=True, timeout=5).siblings
+        except Exception as error:
+            if not hub_reason(error):
+                raise
+        else:
+            sizes = [{file.rfilename: file.size or 0 for file in files if Path(file.rfilename).suffix == end} for end in (".safetensors", ".bin")]
+            return sum((sizes[0] or sizes[1]).values()), "by the hub's files"
+    return 2 * count(blank_model(load_shape(model)[0]))[0], "by parameters, in bf16"
+
+def host_bytes(work: Work) -> int:
+    "The memory of the host that a work needs at its peak, beside what its programs take."
+    if not work.memory:
+        return 0
+    if not work.setup:
+        return 2 * count(blank_model(load_shape(work.model)[0]))[0] * work.devices // engine_devices(work.engine)[0]
+    setup = work.setup
+    model = blank_model(load_shape(setup.model)[0], setup.method, setup.lora_rank, setup.precision)
+    (total, trained), half = held(model), 2 * count(model)[0]
+    copies = 1 if work.launch.sharded else work.launch.devices
+    return copies * total + half + 3 * trained * work.launch.offload
+
+def state_bytes(work: Work) -> int:
+    "The bytes that a training leaves on disk at its peak: a checkpoint, and two states to go on from."
+    setup = work.setup
+    model = blank_model(load_shape(setup.model)[0], setup.method, setup.lora_rank, setup.precision)
+    return 2 * count(model)[0] + 2 * 3 * held(model)[1]
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:,.1f} GiB"
+
+def _free(folder: Path) -> str:
+    "What is free on the disk of a folder that need not be there yet."
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    return _gib(shutil.disk_usage(there).free)
+
+def _storage(works: list[Work]) -> list[str]:
+    "What the works need of the disk and of the memory of the host."
+    models = {work.model: stored_bytes(work.model) for work in works if work.memory}
+    grounds = " and ".join(sorted({ground for _, ground in models.values()}))
+    weights, trained = sum(size for size, _ in models.values()), max((state_bytes(work) for work in works if work.setup), default=0)
+    largest = max(works, key=host_bytes)
+    return [f"disk: {_gib(weights)} of weights ({grounds}; models: {len(models)}), as far as they are not in the cache {HF_HUB_CACHE} ({_free(Path(HF_HUB_CACHE))} free)",
+            f"disk: up to {_gib(trained)} for a checkpoint and the state of its training in {home_dir()} ({_free(home_dir())} free)",
+            f"memory of the host: {_gib(host_bytes(largest))} ({largest.stage}, {largest.what}); here are {_gib(psutil.virtual_memory().total)}"]
 
 # %% ../nbs/11a_cost.ipynb #62b22195
 @dataclass(frozen=True)
@@ -608,8 +695,7 @@ def estimate(params: Params, like: Run, device: str = "", devices: int = 0, pric
     expected, launch = outlook(params, like), Launch(devices, devices > 1) if devices else None
     found = works(params, expected, launch)
     chosen = find_device(device) if device else choose_device(found, shares)
-    notes = [*_models(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_bill(found, prices),
-             *_uncounted(params["08_evaluation"])]
+    notes = [*_models(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_storage(found), *_bill(found, prices)]
     return Cost(_work_rows(found, chosen, shares), [_memory_row(w, chosen) for w in found if w.memory], notes)
 
 def _work_rows(found: list[Work], device: Device, shares: Shares) -> list[dict[str, Any]]:
@@ -635,10 +721,6 @@ def _grounds(expected: Outlook, device: Device, shares: Shares) -> list[str]:
 def _misfits(found: list[Work], device: Device) -> list[str]:
     return [f"{w.stage} ({w.what}) does not fit on {device.name}: try {remedy(w, device) or 'a larger device or a smaller model'}" for w in found
             if device.room(_need(w)) < 0]
-
-def _uncounted(section: dict[str, Any]) -> list[str]:
-    others = [name for name in map(str.strip, section["models"].split(",")) if name not in ("base", "tuned")]
-    return [f"not counted: what 08_evaluation asks {', '.join(others)}, models of the table"] if others else []
 
 def _bill(found: list[Work], prices: tuple[float, float] | None) -> list[str]:
     "How often teachers are asked, and what that costs when prices are known."

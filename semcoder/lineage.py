@@ -415,15 +415,15 @@ def checkpoints(l: Lineage) -> Level:
 # %% ../nbs/10c_lineage.ipynb #35f062af
 def samples(l: Lineage) -> Level:
     "The samples, written again from their parents."
-    kinds, made = {(s.task, s.style) for s in l.samples.values()}, set()
-    for task, style in kinds - {("instruct", "direct")}:
+    own = [s for s in l.samples.values() if s.task != "instruct" and ":" not in s.parent_id]    # data of others have no parents here
+    made = set()
+    for task, style in {(s.task, s.style) for s in own}:
         if task == "nl2code": rows = code_samples(l.corpus)
         elif task == "refine": rows = refine_samples(l.corpus, style)
         else: rows = monologue_samples(l.corpus, task) if style == "monologue" else trace_samples(l.corpus, task, style)
         made |= set(rows)
-    told = [s for s in l.samples.values() if s.task != "instruct"]
-    odd = tuple(f"sample {s.id} ({s.task}/{s.style}) is not what its parent {s.parent_id} gives" for s in told if s not in made)
-    return Level("samples", len(l.samples), len(told), "parents and template", odd)
+    odd = tuple(f"sample {s.id} ({s.task}/{s.style}) is not what its parent {s.parent_id} gives" for s in own if s not in made)
+    return Level("samples", len(l.samples), len(own), "parents and template", odd)
 
 def bugs(l: Lineage) -> Level:
     "The bugs: the buggy program and the patch run again on the failing call."

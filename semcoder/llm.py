@@ -37,7 +37,7 @@ from semcoder.generation import (
     Output,
     Sampling,
     TransformersEngine,
-    _base,
+    adapter_base,
     best_dtype,
     cut,
     load_tokenizer,
@@ -176,8 +176,9 @@ def _cause(failure: str, log: str) -> str:
     if printed and (not failure or _ELSEWHERE.search(failure)):
         failure = printed[-1]
     cause = " ".join(failure.split(" [type=")[0].split())[:240] or "it says nothing"
-    advice = "; lower max_model_len or gpu_memory_utilization" if _MEMORY.search(failure) else ""
-    return cause + advice
+    if _MEMORY.search(failure):
+        cause += "; lower max_model_len, or set gpu_memory_utilization to what is free"
+    return cause
 
 
 class _Replica:
@@ -280,7 +281,7 @@ _CHARACTERS = 16
 def _order(model: str | Path) -> dict:
     "What vLLM loads `model` from: folders of words and adapter (\"\" when it has none), and options."
     folder = model_path(model).resolve()
-    base = _base(folder)
+    base = adapter_base(folder)
     if base is None:
         return {"words": str(folder), "adapter": "", "options": {"model": str(folder)}}
     wanted = json.loads((folder / "adapter_config.json").read_text())["r"]

@@ -4,18 +4,24 @@
 
 # %% auto #0
 __all__ = ['COLUMNS', 'TASKS', 'Corpus', 'code_samples', 'monologue_samples', 'trace_samples', 'traced', 'repair_fields',
-           'refine_samples', 'instructions', 'Ingredient', 'ingredients', 'make_samples', 'mixed']
+           'refine_samples', 'Supply', 'instructions', 'released_samples', 'Ingredient', 'ingredients', 'make_samples',
+           'mixed']
 
 # %% ../nbs/06b_mixture.ipynb #5a7a5c33
+import gzip
+import json
 import random
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .core import Bug, DataError, Execution, Monologue, Problem, Run, Sample, Trace, digest
-from .decontamination import Item, same_code, same_text
+from .core import Bug, DataError, Execution, Monologue, Problem, Record, Run, Sample, Trace, digest
+from .dataset import pyx_r_records, pyx_records
+from .decontamination import Item, same_code, same_text, shared_pairs
+from .hub import dataset_commit, dataset_rows
 from .prompts import TEMPLATE, fields_of, parse
 from .sandbox import Job
 from .tracing import STYLES, render, trace_all
@@ -78,12 +84,16 @@ def traced(programs: Sequence[tuple[str, str | None]], room: int = 4000) -> list
     shown = [render(run, code, "next") if run.steps else code for (code, _), [run] in zip(programs, traces)]
     return [text if len(text) <= room else code for text, (code, _) in zip(shown, programs)]
 
+def _failure(bug: Bug) -> str:
+    "The failed test, with what came of it where that is known."
+    assertion = f"assert {bug.call} == {bug.expected}" if bug.expected else bug.call
+    return f"{assertion}  # got {bug.observed}" if bug.observed else assertion
+
 def repair_fields(bugs: Sequence[Bug], problems: dict[str, Problem], style: str = "monologue") -> list[dict[str, str]]:
     "The fields of a repair's prompt and response, for each bug; with its run in style 'next'."
     codes = traced([(b.buggy, b.call) for b in bugs]) if style == "next" else [b.buggy for b in bugs]
     causes = [b.rationale if code == b.buggy else b.rationale[max(b.rationale.find("### Root Cause"), 0) :] for b, code in zip(bugs, codes)]
-    return [dict(description=problems[b.problem_id].description, code=code, failure=f"assert {b.call} == {b.expected}  # got {b.observed}",
-                 reasoning=cause, patch=b.patch)
+    return [dict(description=problems[b.problem_id].description, code=code, failure=_failure(b), reasoning=cause, patch=b.patch)
             for b, code, cause in zip(bugs, codes, causes)]
 
 def refine_samples(corpus: Corpus, style: str = "monologue") -> list[Sample]:
@@ -96,22 +106,39 @@ COLUMNS = (("instruction", "output"), ("instruction", "response"), ("prompt", "c
            ("query", "response"), ("query", "answer"), ("question", "answer"), ("description", "code"))
 _BUILDERS = {".jsonl": "json", ".json": "json", ".parquet": "parquet", ".csv": "csv"}
 
+def _on_hub(where: str) -> bool:
+    "Whether a place is a data set of the hub. `DataError` for a file that is not there."
+    path = Path(where).expanduser()
+    if Path(where.removesuffix(".gz")).suffix in _BUILDERS and not path.is_file():
+        raise DataError(f"no file {where!r}: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
+    return not path.exists()
+
 def _rows(where: str) -> Iterator[dict[str, Any]]:
-    "The rows of a file, or of a data set 'owner/name' or 'owner/name:split'. `DataError` when there is none."
+    "The rows of a file, or of a data set 'owner/name', 'owner/name@revision' or 'owner/name@revision:split'. `DataError` when there is none."
+    path = Path(where).expanduser()
+    if _on_hub(where) or not path.is_file():
+        name, _, split = where.partition(":")
+        yield from dataset_rows(name, split=split or "train")
+        return
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
-    path = Path(where).expanduser()
-    builder = _BUILDERS.get(Path(where.removesuffix(".gz")).suffix)
-    if builder and not path.is_file():
-        raise DataError(f"no file {where!r} for instruct: give a path to {', '.join(_BUILDERS)}, or a data set's owner/name")
-    name, _, split = where.partition(":")
+    builder = _BUILDERS.get(Path(where.removesuffix(".gz")).suffix, "json")
     try:
-        if path.is_file(): yield from load_dataset(builder or "json", data_files=str(path), split="train", streaming=True)
-        else: yield from load_dataset(name, split=split or "train", streaming=True)
+        yield from load_dataset(builder, data_files=str(path), split="train", streaming=True)
     except (OSError, ValueError, DatasetGenerationError) as error:
-        raise DataError(f"instruct:{where} cannot be read ({' '.join(str(error).split()):.150}): give a file, or connect to the hub") from None
+        raise DataError(f"{where} cannot be read ({' '.join(str(error).split()):.150}): mend the file, or get it again") from None
+
+def _pinned(where: str) -> tuple[str, str]:
+    "A place with the commit that a data set of the hub is at, and that commit, '' for a file."
+    if not _on_hub(where):
+        return where, ""
+    name, colon, split = where.partition(":")
+    commit = dataset_commit(name)
+    return f"{name.partition('@')[0]}@{commit}{colon}{split}", commit
 
 # %% ../nbs/06b_mixture.ipynb #27d85f94
+_RELEASED_COLUMNS = {"pyx": {"nl", "fwd_mnl", "bwd_mnl", "response"}, "pyx-r": {"fault", "response"}}
+
 def _turns(messages: list[dict[str, str]]) -> tuple[str, str]:
     "The first question of a conversation and its answer."
     told = [(m.get("role") or m.get("from"), m.get("content") or m.get("value") or "") for m in messages]
@@ -125,26 +152,39 @@ def _exchange(row: dict[str, Any], where: str) -> tuple[str, str]:
         if name in row: return _turns(row[name] or [])
     pair = next((pair for pair in COLUMNS if row.keys() >= set(pair)), None)
     if pair is None:
+        released = next((name for name, columns in _RELEASED_COLUMNS.items() if row.keys() >= columns), "")
+        if released:
+            raise DataError(f"{where} has the columns of the paper's own data: write {released}:{where} instead of instruct:{where}")
         raise DataError(f"{where} has the columns {', '.join(row)}: name two of them {'/'.join(COLUMNS[0])} or {'/'.join(COLUMNS[2])}, or give messages")
     question, answer = (str(row[name] or "").strip() for name in pair)
     return "\n".join(filter(None, [question, str(row.get("input") or "").strip() if pair[0] == "instruction" else ""])), answer
 
 # %% ../nbs/06b_mixture.ipynb #4087758b
-def instructions(where: str, items: Sequence[Item] = ()) -> tuple[list[Sample], Counter]:
+@dataclass(frozen=True)
+class Supply:
+    "The samples of one source, what it lost for what reason, and for data of others the commit and the first row that could not be read."
+    samples: list[Sample]
+    lost: Counter = field(default_factory=Counter)
+    commit: str = ""
+    unreadable: str = ""
+
+def instructions(where: str, items: Sequence[Item] = ()) -> Supply:
     """The samples of the instruction data at `where`, a file or a data set's name, and what was left out: 'empty', 'repeated', 'contaminated'.
 
     `items` are what it must not overlap with. Raises `DataError` when it cannot be read or has no known columns.
     """
+    place, commit = _pinned(where)
     lost, found = Counter(), {}
-    for row in _rows(where):
+    for row in _rows(place):
         question, answer = _exchange(row, where)
         key = digest(f"{question}\0{answer}")
         if not question or not answer: lost["empty"] += 1
         elif key in found: lost["repeated"] += 1
         else: found[key] = question, answer
     if items: lost["contaminated"] = _drop_shared(found, items)
-    return [Sample("instruct", "direct", TEMPLATE.prompt("instruct", description=question),
-                   TEMPLATE.response("instruct", answer=answer), key) for key, (question, answer) in found.items()], +lost
+    samples = [Sample("instruct", "direct", TEMPLATE.prompt("instruct", description=question),
+                      TEMPLATE.response("instruct", answer=answer), key) for key, (question, answer) in found.items()]
+    return Supply(samples, +lost, commit)
 
 def _drop_shared(found: dict[str, tuple[str, str]], items: Sequence[Item]) -> int:
     "Takes out the exchanges that hold a benchmark's description or program; how many."
@@ -154,24 +194,120 @@ def _drop_shared(found: dict[str, tuple[str, str]], items: Sequence[Item]) -> in
     for key in shared: del found[key]
     return len(shared)
 
+# %% ../nbs/06b_mixture.ipynb #1acb2abf
+_KINDS = ("nl2code", "forward", "backward")
+_RECORDS: dict[str, Callable[[Any, str], list[Record]]] = {"pyx": pyx_records, "pyx-r": pyx_r_records}
+
+@dataclass(frozen=True)
+class _Released:
+    "A row of the released data: its sample, and what is compared with benchmarks."
+    sample: Sample
+    text: str
+    code: str
+    runs: list[Execution]
+
+def _numbered(where: str, place: str) -> Iterator[tuple[str, Any]]:
+    "The rows at a place, each with its number in words; a line that is no JSON is given as it stands."
+    path = Path(where).expanduser()
+    if not path.is_file() or path.name.removesuffix(".gz").endswith((".parquet", ".csv", ".json")):
+        yield from ((f"{where}, row {number}", row) for number, row in enumerate(_rows(place), 1))
+        return
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8", errors="replace") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip(): yield f"{where}, line {number}", _value(line)
+    except (OSError, EOFError) as error:
+        raise DataError(f"{where} cannot be read ({error}): get it again") from None
+
+def _value(line: str) -> Any:
+    try: return json.loads(line)
+    except (ValueError, RecursionError): return line
+
+def _released_row(name: str, number: str, row: Any) -> _Released:
+    "The sample of a row, whose parent is the digest of the sample. `DataError` names what can't be read."
+    records = _RECORDS[name](row, number)
+    def of(kind: type[Record]) -> list[Any]: return [record for record in records if type(record) is kind]
+    [problem], runs, monologues, bugs = map(of, (Problem, Execution, Monologue, Bug))
+    corpus = Corpus({problem.id: problem}, {run.id: run for run in runs}, [], monologues, bugs)
+    [sample] = monologue_samples(corpus) or refine_samples(corpus) or code_samples(corpus)
+    content = f"{sample.prompt}\0{sample.response}"
+    return _Released(replace(sample, parent_id=f"{name}:{digest(content)}"), "\n".join(map(str, row.values())), problem.code, runs)
+
+def _overlaps(rows: Sequence[_Released], items: Sequence[Item]) -> list[bool]:
+    "For each row whether it shares a description, a program or a telling pair with an item."
+    texts = same_text([row.text for row in rows], list(items))
+    codes = same_code([row.code for row in rows], list(items))
+    pairs = shared_pairs([row.runs for row in rows], list(items))
+    return [any(shared) for shared in zip(texts, codes, pairs)]
+
+def _is_empty(row: Any) -> bool:
+    "Whether a row lacks its answer or its question."
+    if not isinstance(row, dict):
+        return False
+    return not row.get("response") or not any(row.get(name) for name in ("nl", "fwd_mnl", "bwd_mnl", "fault"))
+
+class _Reading:
+    "The rows of released data by the digest of their samples, and what was lost."
+    def __init__(self, name: str, kind: str):
+        self.name, self.kind = name, kind
+        self.rows: dict[str, _Released] = {}
+        self.lost: Counter = Counter()
+        self.unreadable = ""
+
+    def add(self, number: str, row: Any) -> None:
+        "Take a row of the kind that is wanted, or count why it is lost."
+        if _is_empty(row):
+            self.lost["empty"] += 1
+            return
+        try:
+            released = _released_row(self.name, number, row)
+        except DataError as error:
+            self.lost["unreadable"] += 1
+            self.unreadable = self.unreadable or str(error)
+            return
+        if self.kind in ("", released.sample.task):
+            self.lost["repeated"] += released.sample.parent_id in self.rows
+            self.rows[released.sample.parent_id] = released
+
+def released_samples(name: str, where: str, items: Sequence[Item] = ()) -> Supply:
+    """The samples of the released PyX (`name` 'pyx') or PyX-R ('pyx-r') at `where`, a file or a data set's name, for PyX also with a kind, as in FILE/forward.
+
+    Left out are rows that are 'empty', 'unreadable', 'repeated' or 'contaminated' by `items`. Raises `DataError` when the place cannot be read or no row of it can.
+    """
+    kind = next((kind for kind in _KINDS if name == "pyx" and where.endswith(f"/{kind}")), "")
+    where = where.removesuffix(f"/{kind}") if kind else where
+    place, commit = _pinned(where)
+    reading = _Reading(name, kind)
+    for number, row in _numbered(where, place):
+        reading.add(number, row)
+    if reading.unreadable and not reading.rows:
+        raise DataError(f"{name}:{where} has no row that can be read; the first: {reading.unreadable}")
+    rows = list(reading.rows.values())
+    shared = _overlaps(rows, items) if items else [False] * len(rows)
+    reading.lost["contaminated"] = sum(shared)
+    samples = [row.sample for row, is_shared in zip(rows, shared) if not is_shared]
+    return Supply(samples, +reading.lost, commit, reading.unreadable)
+
 # %% ../nbs/06b_mixture.ipynb #cae5a50d
 TASKS = ("nl2code", "forward", "backward", "refine")
 _NAMED = dict.fromkeys(TASKS[1:3], ("monologue", "direct", *STYLES)) | {"refine": ("monologue", "next")}
 
 @dataclass(frozen=True)
 class Ingredient:
-    "One entry of a mixture: the samples that its weight takes, how many its source holds, and how many it lost for what reason."
+    "One entry of a mixture: the samples that its weight takes, and the supply that they are from."
     entry: str
     weight: float
     samples: list[Sample]
-    found: int
-    lost: dict[str, int]
+    supply: Supply
 
     @property
     def row(self) -> dict[str, Any]:
-        "In numbers, for a table or a manifest; `data` is a digest of the samples."
-        return {"entry": self.entry, "weight": self.weight, "found": self.found, "taken": len(self.samples), "lost": dict(self.lost),
-                "characters": sum(len(s.prompt) + len(s.response) for s in self.samples), "data": digest("\n".join(s.id for s in self.samples))}
+        "In numbers, for a table or a manifest; `data` is a digest of the samples, `commit` and `unreadable` are there for data of others that have them."
+        supply = self.supply
+        about = {name: text for name, text in (("commit", supply.commit), ("unreadable", supply.unreadable)) if text}
+        return {"entry": self.entry, "weight": self.weight, "found": len(supply.samples), "taken": len(self.samples), "lost": dict(supply.lost),
+                "characters": sum(len(s.prompt) + len(s.response) for s in self.samples), "data": digest("\n".join(s.id for s in self.samples)), **about}
 
 def _weighted(entry: str) -> tuple[str, float]:
     "An entry's name and its weight; `DataError` for a weight that is none."
@@ -188,28 +324,30 @@ def _take(samples: list[Sample], entry: str, weight: float, seed: int) -> list[S
     return (order * (int(weight) + 1))[:round(weight * len(order))]
 
 # %% ../nbs/06b_mixture.ipynb #a4c45a40
-def _found(corpus: Corpus, entry: str, items: Sequence[Item]) -> tuple[list[Sample], Counter]:
+def _supply(corpus: Corpus, entry: str, items: Sequence[Item]) -> Supply:
     "All samples of an entry, and what it lost. `DataError` when it is none."
     task, _, style = entry.partition("/")
-    if entry.startswith("instruct:"): return instructions(entry.removeprefix("instruct:"), items)
+    source, colon, where = entry.partition(":")
+    if colon and source in _RECORDS: return released_samples(source, where, items)
+    if colon and source == "instruct": return instructions(where, items)
     if task not in TASKS or style and style not in _NAMED.get(task, ()):
-        raise DataError(f"no samples called {entry!r}: use {', '.join(TASKS)}, instruct:FILE, the second and third also as forward/STYLE with a style of {', '.join(STYLES)} or direct, and refine/next")
-    if task == "nl2code": return code_samples(corpus), Counter()
-    if task == "refine": return refine_samples(corpus, style or "monologue"), Counter()
-    return monologue_samples(corpus, task) if style in ("", "monologue") else trace_samples(corpus, task, style), Counter()
+        raise DataError(f"no samples called {entry!r}: use {', '.join(TASKS)}, instruct:FILE, pyx:FILE, pyx-r:FILE, the second and third also as forward/STYLE with a style of {', '.join(STYLES)} or direct, and refine/next")
+    if task == "nl2code": return Supply(code_samples(corpus))
+    if task == "refine": return Supply(refine_samples(corpus, style or "monologue"))
+    return Supply(monologue_samples(corpus, task) if style in ("", "monologue") else trace_samples(corpus, task, style))
 
 def ingredients(corpus: Corpus, mixture: str, seed: int = 0, items: Sequence[Item] = ()) -> list[Ingredient]:
-    """What a mixture such as 'nl2code,forward*0.5,backward/direct,instruct:FILE' is made of, entry by entry.
+    """What a mixture such as 'nl2code,forward*0.5,backward/direct,instruct:FILE,pyx:FILE' is made of, entry by entry.
 
-    Instruction data that overlaps with `items` is left out. Raises `DataError` for an entry that is none, and for a mixture that sums to nothing.
+    Data of others that overlap with `items` are left out. Raises `DataError` for an entry that is none, and for a mixture that sums to nothing.
     """
     parts = []
     for entry, weight in [_weighted(part.strip()) for part in mixture.split(",")]:
-        samples, lost = _found(corpus, entry, items)
-        parts.append(Ingredient(entry, weight, _take(samples, entry, weight, seed), len(samples), dict(lost)))
+        supply = _supply(corpus, entry, items)
+        parts.append(Ingredient(entry, weight, _take(supply.samples, entry, weight, seed), supply))
     if not any(part.samples for part in parts):
         raise DataError(f"the mixture {mixture!r} sums to nothing: "
-                        + ", ".join(f"{p.entry} has {p.found} samples and the weight {p.weight:g}" for p in parts))
+                        + ", ".join(f"{p.entry} has {len(p.supply.samples)} samples and the weight {p.weight:g}" for p in parts))
     return parts
 
 def make_samples(corpus: Corpus, mixture: str, seed: int = 0, items: Sequence[Item] = ()) -> list[Sample]:

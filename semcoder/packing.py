@@ -110,6 +110,8 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, drop
     "Causal attention of one sample, in the way that is fast for it."
     if query.device.type == "cpu" and query.shape[2] <= PLAIN_TOKENS and not dropout:
         return _by_products(query, key, value, query.shape[3] ** -0.5 if scale is None else scale)
+    if query.dtype == torch.float32 and query.device.type == "cuda":    # no kernel without a table of scores takes groups in float32
+        key, value = (x.repeat_interleave(query.shape[1] // x.shape[1], dim=1) for x in (key, value))
     return scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True, scale=scale, enable_gqa=key.shape[1] != query.shape[1])
 
 # %% ../nbs/06c_packing.ipynb #5f46dea0
@@ -124,7 +126,7 @@ def attend_per_sample(module: torch.nn.Module, query: torch.Tensor, key: torch.T
         raise EngineError(f"{type(module).__name__} limits its attention, which {PER_SAMPLE!r} does not: use model.set_attn_implementation('sdpa')")
     parts = zip(*(x.split(lengths, dim=2) for x in (query, key, value)))
     seen = [_attention(*part, dropout, scaling) for part in parts]
-    return torch.cat(seen, dim=2).transpose(1, 2), None
+    return torch.cat([part.transpose(1, 2) for part in seen], dim=1), None
 
 AttentionInterface.register(PER_SAMPLE, attend_per_sample)
 

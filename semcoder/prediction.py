@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CRUXEVAL', 'LCB_EXEC', 'LCB_SETUP', 'Case', 'Benchmark', 'canonical', 'OutputPrediction', 'is_call', 'takes_literals',
-           'InputPrediction', 'judge', 'Source', 'text_of', 'json_rows', 'rows_of', 'RequotedOutput', 'RequotedInput',
-           'load_cruxeval', 'damaged', 'NestedCall', 'load_lcb_exec', 'load_pyx']
+           'InputPrediction', 'judge', 'shortened', 'Source', 'hub_place', 'text_of', 'json_rows', 'hub_table',
+           'rows_of', 'RequotedOutput', 'RequotedInput', 'load_cruxeval', 'damaged', 'NestedCall', 'load_lcb_exec',
+           'load_pyx']
 
 # %% ../nbs/07b_prediction.ipynb #5a3a04f0
 import ast
@@ -24,7 +25,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .core import Completion, DataError, Execution, Problem, Record, Run, Verdict, digest
+from .core import TOO_LONG, Completion, DataError, Execution, Problem, Record, Run, Verdict, digest
+from .hub import hub_reason
 from .prompts import TEMPLATE, Template
 from .sandbox import Job, Limits, Sandbox, literal, same
 
@@ -166,6 +168,11 @@ def _as_completions(bench: Benchmark, texts: dict[str, list[str]]) -> list[Compl
     return [Completion("", bench.name, bench.style, item_id, k, "", text, "", 0, 0, "", "")
             for item_id, samples in texts.items() for k, text in enumerate(samples)]
 
+def _answer(bench: Benchmark, completion: Completion) -> str | None:
+    "The answer in a completion; None for a question that was too long to be asked."
+    return None if completion.finish_reason == TOO_LONG else bench.extract(completion)
+
+
 def judge(bench: Benchmark, completions: dict[str, list[str]] | list[Completion], parsed: bool = False) -> list[Verdict]:
     """A verdict for each completion, in order.
 
@@ -174,10 +181,17 @@ def judge(bench: Benchmark, completions: dict[str, list[str]] | list[Completion]
     rows = _as_completions(bench, completions) if isinstance(completions, dict) else completions
     unknown = next((c.item_id for c in rows if c.item_id not in bench.by_id), None)
     if unknown is not None: raise DataError(f"{bench.name} has no item {unknown!r}: its items look like {bench.items[0].item_id!r}")
-    answers = [c.text if parsed else bench.extract(c) for c in rows]
+    answers = [c.text if parsed else _answer(bench, c) for c in rows]
     statuses = iter(bench.check([(bench.by_id[c.item_id], a) for c, a in zip(rows, answers) if a is not None]))
     found = ["unparsed" if a is None else next(statuses) for a in answers]
     return [Verdict(c.item_id, c.k, status == "ok", status, answer, c.id if c.model else "") for c, status, answer in zip(rows, found, answers)]
+
+# %% ../nbs/07b_prediction.ipynb #8858e011
+def shortened(text: str, most: int = 200) -> str:
+    "`text` if it has at most `most` characters, else its beginning and how long it is."
+    if len(text) <= most:
+        return text
+    return f"{text[:most]} ... ({len(text):,} characters)"
 
 # %% ../nbs/07b_prediction.ipynb #d6c8781e
 @dataclass(frozen=True)
@@ -193,6 +207,14 @@ class Source:
     def command(self) -> str:
         "The command that fetches the files."
         return f"hf download {self.hub} --repo-type dataset --local-dir FOLDER"
+
+_HUB = re.compile(r"hub(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?")
+
+
+def hub_place(path: Path | None) -> tuple[str, str] | None:
+    "The configuration and the revision in 'hub', 'hub:CONFIG' or 'hub:CONFIG@REVISION', '' where it names none; None for another path."
+    named = _HUB.fullmatch(str(path))
+    return (named["config"] or "", named["revision"] or "") if named else None
 
 # %% ../nbs/07b_prediction.ipynb #01ea16fc
 _BROKEN = (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, pa.ArrowException)
@@ -230,20 +252,61 @@ def _files(folder: Path, source: Source) -> list[Path]:
     inside = folder / source.config if source.config and (folder / source.config).is_dir() else folder
     return named[:1] or sorted(p for p in inside.rglob(f"{source.split}*") if re.search(r"\.(jsonl?|parquet)(\.gz|\.xz)?$", p.name))
 
-def _hub_rows(name: str, source: Source) -> list[dict]:
-    "The rows by way of the library `datasets`, which runs no code of a data set."
-    from datasets import load_dataset
-    try: return load_dataset(source.hub, source.config or None, split=source.split).to_list()
+def _refusal(hub: str, revision: str) -> str:
+    "Why the hub gives nothing of a data set, as `hub_reason` says it; '' when it does."
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+    try:
+        get_hf_file_metadata(hf_hub_url(hub, "README.md", repo_type="dataset", revision=revision or None))
+    except EntryNotFoundError:
+        return ""
     except Exception as error:
+        return hub_reason(error)
+    return ""
+
+
+def _damage(source: Source, revision: str) -> str:
+    "What is wrong with the first file of a data set in the hub's cache that cannot be read; '' when all can."
+    from huggingface_hub import snapshot_download
+    try:
+        folder = snapshot_download(source.hub, repo_type="dataset", revision=revision or None, local_files_only=True)
+    except (OSError, ValueError):
+        return ""
+    try:
+        for path in _files(Path(folder), source):
+            _file_rows(path)
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def hub_table(name: str, source: Source, revision: str = ""):
+    """The data set of a source by way of the library `datasets`, which runs no code of it; rows are read when asked for.
+
+    `DataError` says in a line why it cannot be had.
+    """
+    from datasets import load_dataset
+    try:
+        return load_dataset(source.hub, source.config or None, split=source.split, revision=revision or None)
+    except Exception as error:
+        refusal = hub_reason(error) or _refusal(source.hub, revision)
+        damage = "" if refusal else _damage(source, revision)
         reason = str(error).split("\n")[0][:120]
-        raise DataError(f"{name}: cannot read {source.hub} from the hub ({reason}): fetch it where there is one, {source.command}, and give path=FOLDER") from None
+    if refusal:
+        raise DataError(f"{name}: data set {source.hub!r} {refusal}")
+    if damage:
+        raise DataError(f"{name}: {damage}, after removing it from the cache")
+    raise DataError(f"{name}: cannot read {source.hub} from the hub ({reason}): fetch it where there is one, {source.command}, and give path=FOLDER")
+
 
 def rows_of(name: str, path: Path | None, source: Source) -> tuple[list[dict], str]:
     """The rows of a benchmark's data, and the digest that tells them from other versions.
 
-    `path` is a file, a folder, or 'hub'. `DataError` when there is nothing there, or rows without the source's fields.
+    `path` is a file, a folder, 'hub', or what `hub_place` reads. `DataError` when there is nothing there, or rows without the source's fields.
     """
-    if str(path) == "hub": rows = _hub_rows(name, source)
+    if place := hub_place(path):
+        config, revision = place
+        rows = hub_table(name, replace(source, config=config or source.config), revision).to_list()
     else:
         rows = [row for file in (_files(path, source) if path and path.is_dir() else [path] if path and path.is_file() else [])
                 for row in _file_rows(file)]

@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, init_empty_weights
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, InitProcessGroupKwargs
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from . import core
-from .core import (Checkpoint, DataError, EngineError, Loss, Record, Sample, SemcoderError, StoreError, from_parquet, plain, progress,
+from .core import (Checkpoint, DataError, EngineError, Loss, Record, Sample, SemcoderError, StoreError, from_parquet, gpu_report, plain, progress,
                            project_dir, to_parquet, versions, write_atomic, writing)
-from .generation import best_dtype, load_model, model_path, revision_of, weights_digest
+from .generation import adapter_base, best_dtype, load_model, load_tokenizer, model_path, revision_of, weights_digest
 from .decontamination import named_items
 from .hub import HUB_NAME
 from .mixture import Corpus, ingredients, make_samples, mixed
@@ -99,12 +102,33 @@ def learning_rate(step: int, steps: int, config: Training) -> float:
     return config.min_lr + (config.lr - config.min_lr) * (1 + math.cos(math.pi * done)) / 2
 
 # %% ../nbs/07_training.ipynb #15544653
+def _is_sent_weights(base: str) -> bool:
+    "Whether the first process sends this one its weights, as FSDP does where its configuration says so."
+    sends = all(os.environ.get(name) == "true" for name in ("ACCELERATE_USE_FSDP", "FSDP_CPU_RAM_EFFICIENT_LOADING"))
+    return sends and os.environ.get("RANK", "0") != "0" and adapter_base(model_path(base)) is None
+
+def _unfilled(base: str, dtype: str) -> PreTrainedModel:
+    "A model in the shape of `base`, whose weights are memory without content."
+    config = AutoConfig.from_pretrained(model_path(base), local_files_only=True)
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = torch.nn.Parameter(torch.empty_like(parameter, device="cpu"))
+    model.tie_weights()
+    return model
+
 def load_trainable(config: Training) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     "The base, wholly trainable or with LoRA adapters, and its tokenizer. `EngineError` for an unknown model or method."
     if config.method not in ("full", "lora"): raise EngineError(f"no training method {config.method!r}: use 'full' or 'lora'")
     torch.manual_seed(config.seed)
     frozen = config.method == "lora" and config.precision == "mixed"
-    model, tokenizer = load_model(config.base, "bfloat16" if frozen or config.precision == "bfloat16" else "float32")
+    dtype = "bfloat16" if frozen or config.precision == "bfloat16" else "float32"
+    if _is_sent_weights(config.base):
+        model, tokenizer = _unfilled(config.base, dtype), load_tokenizer(config.base)
+    else:
+        model, tokenizer = load_model(config.base, dtype)
     separate(model).train()
     if config.gradient_checkpointing: model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if config.method == "full": return model, tokenizer
@@ -123,17 +147,25 @@ def load_trainable(config: Training) -> tuple[PreTrainedModel, PreTrainedTokeniz
 def start(config: Training) -> Accelerator:
     "accelerate's view of this process. `EngineError` for a device that is not there or an unknown precision."
     if config.precision not in PRECISIONS: raise EngineError(f"no precision {config.precision!r}: use {', '.join(PRECISIONS)}")
-    if config.device not in ("", "cpu", "cuda") or config.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError(f"no device {config.device!r} here: use {'cuda, ' if torch.cuda.is_available() else ''}cpu, or '' for the best there is")
+    if config.device not in ("", "cpu", "cuda"):
+        raise EngineError(f"no device {config.device!r}: use cuda, cpu, or '' for the best there is")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError(f"no device 'cuda' here: {gpu_report().lack}")
     on_gpu = config.device != "cpu" and torch.cuda.is_available()
     if on_gpu and config.precision != "float32" and best_dtype("cuda") != "bfloat16":
         raise EngineError(f"{torch.cuda.get_device_name()} cannot compute in bfloat16: use precision='float32' instead of {config.precision!r}")
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     sharded = "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
-    accelerator = Accelerator(mixed_precision="bf16" if sharded and config.precision == "mixed" else "no", cpu=config.device == "cpu")
+    precision = "bf16" if sharded and config.precision == "mixed" else "no"
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
+    accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=[patience])
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = 1
     if accelerator.distributed_type == DistributedType.MULTI_CPU and os.environ.get("ACCELERATE_USE_FSDP") == "true": _shard_on_cpu(accelerator)
+    if accelerator.distributed_type == DistributedType.FSDP and precision != "no":
+        accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+            param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.bfloat16
+        )
     return accelerator
 
 def _shard_on_cpu(accelerator: Accelerator) -> None:
@@ -149,16 +181,23 @@ def _computing(model: PreTrainedModel, config: Training, accelerator: Accelerato
     sharded = accelerator.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
     return in_bfloat16(model) if config.precision == "mixed" and not sharded else nullcontext()
 
+def _without_reduction(model: PreTrainedModel, accelerator: Accelerator) -> AbstractContextManager:
+    "The context of a pass after which processes with a whole model each do not add up their gradients yet."
+    whole = accelerator.distributed_type in (DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+    return model.no_sync() if whole else nullcontext()
+
 def training_step(model: PreTrainedModel, step: list[Encoded], config: Training, accelerator: Accelerator) -> float:
     "Accumulate the gradients of a step; the mean loss, in nats per response token. `EngineError` when it is not finite."
     rows, count, world = fill_rows(step, config.row_tokens), sum(len(e.ids) - e.prompt for e in step), accelerator.num_processes
     turns, total = math.ceil(len(rows) / world), torch.zeros((), dtype=torch.float64, device=accelerator.device)
+    places = range(accelerator.process_index, turns * world, world)
+    packed = [pack(rows[min(place, len(rows) - 1)]).to(accelerator.device) for place in places]
     with _computing(model, config, accelerator):
-        for turn in range(turns):
-            place = turn * world + accelerator.process_index
-            loss = packed_loss(model, pack(rows[min(place, len(rows) - 1)]).to(accelerator.device)) * (place < len(rows)) / count
+        for turn, (place, row) in enumerate(zip(places, packed)):
             accelerator.sync_gradients = turn == turns - 1
-            accelerator.backward(loss * world)
+            with nullcontext() if accelerator.sync_gradients else _without_reduction(model, accelerator):
+                loss = packed_loss(model, row) * (place < len(rows)) / count
+                accelerator.backward(loss * world)
             total += loss.detach()
     accelerator.clip_grad_norm_(model.parameters(), 1.0)
     mean = accelerator.reduce(total).item()
@@ -195,7 +234,8 @@ def load_state(accelerator: Accelerator, folder: Path, config: Training) -> list
     accelerator.wait_for_everyone()
     states = sorted(folder.glob("step-*"))
     if not states: return []
-    accelerator.load_state(str(states[-1]), **({"strict": False} if config.method == "lora" else {}))
+    strict = "load_module_strict" if accelerator.distributed_type == DistributedType.DEEPSPEED else "strict"
+    accelerator.load_state(str(states[-1]), **({strict: False} if config.method == "lora" else {}))
     return [Loss(config.name, *row) for row in json.loads((states[-1] / "losses.json").read_text())]
 
 def _only_trained(models: list[PreTrainedModel], weights: list[dict[str, torch.Tensor]], folder: str) -> None:
@@ -212,7 +252,8 @@ def samples_digest(encoded: list[Encoded]) -> str:
 
 def check_state(folder: Path, encoded: list[Encoded], config: Training) -> None:
     "Note what a state is made by, or compare it with what is noted; `StoreError` that names the first difference."
-    now = {**{k: v for k, v in plain(config).items() if k != "save_every"}, "base's weights": revision_of(config.base),
+    free = ("save_every", "device", "launch")
+    now = {**{key: value for key, value in plain(config).items() if key not in free}, "base's weights": revision_of(config.base),
            "samples": samples_digest(encoded), "torch": torch.__version__}
     path = folder / "made_by.json"
     if not any(folder.glob("step-*")): return write_atomic(path, json.dumps(now, indent=1))
@@ -278,6 +319,7 @@ def save_checkpoint(accelerator: Accelerator, model: PreTrainedModel, tokenizer:
     "Gather the weights and write the checkpoint's folder, whole or not at all. All processes call this, the first one writes."
     weights, spare = accelerator.get_state_dict(model), folder.with_name(f".{folder.name}.saving")
     if not accelerator.is_main_process: return
+    unset_hf_deepspeed_config()    # models are ordinary again from here on
     model = accelerator.unwrap_model(model)
     with _saving(folder):
         shutil.rmtree(spare, ignore_errors=True)
@@ -319,8 +361,10 @@ def model_card(facts: dict[str, Any]) -> str:
                for part in lineage.get("mixture", [])}
     curve = {f"step {step}": f"{loss:.4f}" for step, loss, *_ in facts["losses"][-5:]}
     keys = ("dropped", "cut", "digest of samples", "trained samples", "tokens", "steps", "template", "weights")
+    at_hub = HUB_NAME.fullmatch(config["base"]) and not Path(config["base"]).exists()
+    named = [f"base_model: {config['base'].partition('@')[0]}"] if at_hub else []
     return "\n".join([
-        "---", f"base_model: {config['base']}", "library_name: transformers", "pipeline_tag: text-generation", "tags: [semcoder, code]", "---",
+        "---", *named, "library_name: transformers", "pipeline_tag: text-generation", "tags: [semcoder, code]", "---",
         f"# {config['name']}", "", f"{config['base']} (revision {facts['base revision']}), fine-tuned ({config['method']}) by semcoder on execution reasoning.",
         "The licence of the base applies to these weights, and those of the sources to what was learned from them.", "",
         "```python", "from transformers import AutoModelForCausalLM, AutoTokenizer", "folder = ...    # the folder of this file",
@@ -342,7 +386,9 @@ def finetune(samples: list[Sample], config: Training, folder: Path, lineage: dic
         if not encoding.samples:
             raise DataError(f"none of {len(samples)} samples has at most max_length={config.max_length} tokens: raise it, or make samples")
         model, losses = fit(model, encoding.samples, config, state, accelerator)
-        save_checkpoint(accelerator, model, tokenizer, config, folder, _facts(samples, encoding, losses, config, lineage))
+        facts = _facts(samples, encoding, losses, config, lineage) if accelerator.is_main_process else {}
+        save_checkpoint(accelerator, model, tokenizer, config, folder, facts)
+    accelerator.wait_for_everyone()
     if accelerator.is_main_process: shutil.rmtree(state)
 
 # %% ../nbs/07_training.ipynb #7afa7d38
@@ -356,15 +402,17 @@ def launch_config(launch: str) -> tuple[Path, Any]:
     except Exception as error: raise EngineError(f"{path} is not a configuration of accelerate: {' '.join(str(error).split())[:200]}") from None
     here, each = torch.cuda.device_count(), wanted.num_processes // wanted.num_machines
     if not wanted.use_cpu and here < each:
-        raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here}: lower num_processes in a copy of {path}, or choose another launch")
+        advice = f"lower num_processes in a copy of {path}, or choose another launch"
+        raise EngineError(f"launch={launch!r} wants {each} GPUs and here are {here} ({gpu_report().summary}): {advice}")
     if wanted.distributed_type == "DEEPSPEED" and not importlib.util.find_spec("deepspeed"):
-        raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install deepspeed")
+        raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install 'semcoder[deepspeed]'")
     return path, wanted
 
 def _command(path: Path, job: Path, on_cpu: bool) -> tuple[list[str], dict[str, str]]:
     "What to start, and in which environment."
     told = {"SEMCODER_JOB": str(job), "SEMCODER_PROGRESS": str(job / "progress.json"), "TOKENIZERS_PARALLELISM": "false",
-            "PYTHONPATH": os.pathsep.join([str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])}
+            "PYTHONPATH": os.pathsep.join([str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PYTORCH_ALLOC_CONF": os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")}
     if on_cpu: told["ACCELERATE_USE_CPU"] = "true"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path), "--main_process_port", "0"]
     return [*launcher, "--module", "semcoder.training"], {**os.environ, **told}
