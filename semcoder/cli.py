@@ -9,6 +9,7 @@ __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'PrivateOption', 'Hom
 import importlib.metadata
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -525,5 +525,11 @@ class TransformersEngine(Engine):
         return "length" if len(row.written) == sampling.max_tokens else ""
 
     def _output(self, row: _Row, sampling: Sampling) -> Output:
-        said = row.written[:-1] if row.written[-1] in self._ends else row.written
-        return Output(cut(self._text(said), sampling.stop), row.reason, len(row.prompt), len(row.written))
+        written = row.written[:-1] if row.written[-1] in self._ends else row.written
+        text = self._continuation(row.prompt[-1], written)
+        return Output(cut(text, sampling.stop), row.reason, len(row.prompt), len(row.written))
+
+    def _continuation(self, last: int, written: list[int]) -> str:
+        "The text of what was `written` after the token `last`. Some tokenizers drop a space where a text begins, which this one does not."
+        before, whole = self._text([last]), self._text([last, *written])
+        return whole.removeprefix(before) if whole.startswith(before) else self._text(written)

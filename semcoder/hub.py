@@ -135,13 +135,18 @@ def _download(name: str, patterns: list[str]) -> Path:
 
 
 def _check_content(path: Path) -> None:
-    """Compare a downloaded file with the SHA-256 that the cache names it after, where there is one."""
+    """Compare a downloaded file with the digest that the cache names it after: SHA-256, or git's."""
     blob = path.resolve()
-    if not re.fullmatch("[0-9a-f]{64}", blob.name):
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        digest = hashlib.sha256()
+    elif re.fullmatch("[0-9a-f]{40}", blob.name):
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+    else:
         return
     with blob.open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    if content != blob.name:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    if digest.hexdigest() != blob.name:
         blob.unlink()
         path.unlink()
         raise EngineError(
@@ -211,19 +216,21 @@ def _dataset_errors(name: str) -> Iterator[None]:
 
 
 def dataset_commit(name: str) -> str:
-    """The commit of the data set `owner/name` or `owner/name@revision`.
+    """The commit of the data set `owner/name` or `owner/name@revision`; one that is a commit itself is not asked for.
 
     `DataError` says in one line why the hub does not tell it.
     """
     from huggingface_hub import dataset_info
 
     repository, _, revision = name.partition("@")
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return revision
     with _dataset_errors(name):
         return dataset_info(repository, revision=revision or None).sha
 
 
 def dataset_rows(name: str, config: str = "", split: str = "train") -> Iterator[dict[str, Any]]:
-    """Stream the rows of the data set `owner/name` or `owner/name@revision`.
+    """The rows of the data set `owner/name` or `owner/name@revision`, downloaded once and then cached.
 
     `DataError` says in one line why it cannot be read.
     """
@@ -231,8 +238,7 @@ def dataset_rows(name: str, config: str = "", split: str = "train") -> Iterator[
 
     repository, _, revision = name.partition("@")
     with _dataset_errors(name):
-        options = {"split": split, "revision": revision or None, "streaming": True}
-        yield from load_dataset(repository, config or None, **options)
+        yield from load_dataset(repository, config or None, split=split, revision=revision or None)
 
 # %% ../nbs/00b_hub.ipynb #1d97d4ff
 def push_folder(folder: Path, name: str, kind: str = "model", private: bool = False) -> str:
