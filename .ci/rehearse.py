@@ -167,12 +167,8 @@ def changes(stage: str, section: dict, home: Path) -> Iterator[tuple[str, object
         yield "launch", twin if known.is_file() else str(home / f"{twin}.yaml")
     if section.get("templates") == "":
         yield "templates", str(home / "templates")
-    if section.get("benchmark_path") == "data":
-        yield "benchmark_path", "hub"
-    if section.get("lcb_lite_path") == "":
-        yield "lcb_lite_path", "hub"
-    if "gpt-3.5-turbo" in section.get("models", ""):
-        yield "models", section["models"].replace("gpt-3.5-turbo,", "")
+    if section.get("launch") == "fsdp8" and "kinds" in section:
+        yield "kinds", "direction"  # three variants; the recipe `gpu` makes those of all kinds
 
 
 def small(recipe: str, home: Path) -> Path:
