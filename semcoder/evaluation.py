@@ -23,7 +23,7 @@ from .core import (TOO_LONG, Checkpoint, Comparison, Completion, DataError, Engi
                            RecipeError, Run, Score, SemcoderError, Stage, Verdict,
                            progress, project_dir, write_atomic, writing)
 from .generation import (Engine, Output, Sampling, chat_frame, free_memory, load_tokenizer,
-                                 model_path, revision_of)
+                                 model_path, revision_of, room_for_prompt)
 from .hub import HUB_NAME
 from .judging import benchmark
 from .llm import load_engine
@@ -42,7 +42,7 @@ def complete(engine, bench: Benchmark, items: list, style: str, sampling: Sampli
     """
     prompts = [bench.prompt(item, style, template, shots) for item in items]
     sampling = replace(sampling, stop=sampling.stop or bench.stop(style, template))
-    room = context - sampling.max_tokens if context else None
+    room = room_for_prompt(context, sampling) if context else None
     answers = [_within(outputs, room) for outputs in engine.sample(prompts, sampling)]
     return [Completion(model or Path(engine.model).name, bench.name, style, item.item_id, k, prompt, out.text, out.finish_reason, out.prompt_tokens,
                        out.completion_tokens, sampling.name, f"{template.name} {template.digest}", revision=engine.revision)
@@ -221,8 +221,8 @@ class LazyEngine(Engine):
     def close(self) -> None:
         if self._engine is not None:
             self._engine.close()
-        self._engine = None
-        free_memory()
+            self._engine = None
+            free_memory()
 
 # %% ../nbs/08_evaluation.ipynb #50e0efef
 def batch_of(engine: str) -> int:
@@ -230,7 +230,14 @@ def batch_of(engine: str) -> int:
     return 512 if engine.split()[0] == "vllm" else 16
 
 
-_KIND = ("model", "benchmark", "style", "sampling", "template")
+_KIND = ("model", "benchmark", "style", "sampling", "template", "revision")
+
+
+def _revision(model: Model, engine: str) -> str:
+    "Which weights will answer; '' where only the server knows."
+    if (model.engine or engine).split()[0] not in ("transformers", "vllm"):
+        return ""
+    return revision_of(address_of(model))
 
 
 def _answered(out: Path, like: Completion, prompts: dict[str, str], n: int) -> list[Completion]:
@@ -239,13 +246,16 @@ def _answered(out: Path, like: Completion, prompts: dict[str, str], n: int) -> l
     `DataError` when they are of another kind than `like`, or answer other prompts.
     """
     text = text_of(out) if out.exists() else ""
-    lines = text[: text.rfind("\n") + 1].splitlines()
+    lines, torn = text[: text.rfind("\n") + 1].splitlines(), text[text.rfind("\n") + 1 :]
+    begin = '{"model": '
+    if torn and torn[: len(begin)] != begin[: len(torn)]:
+        raise DataError(f"{out} holds something else than answers: remove it, or name another file")
     try:
         rows = [Completion(**json.loads(line)) for line in lines]
     except (ValueError, TypeError):
         raise DataError(f"{out} holds something else than answers: remove it, or name another file") from None
     for c in rows:
-        same = all(getattr(c, name) == getattr(like, name) for name in _KIND)
+        same = all(getattr(like, name) in ("", getattr(c, name)) for name in _KIND)
         if not same or c.prompt != prompts.get(c.item_id, c.prompt):
             raise DataError(f"{out} holds other answers, of {c.model} to {c.benchmark} {c.item_id} "
                             f"({c.style}, {c.sampling}): remove it, or name another file")
@@ -292,8 +302,11 @@ def ask_model(model: Model, bench: Benchmark, style: str = "", sampling: Samplin
     solved = examples(run, bench.task, style, shots, template) if shots else []
     items = _chosen(bench, limit, ids)
     prompts = {item.item_id: bench.prompt(item, style, template, solved) for item in items}
-    like = Completion(model.name, bench.name, style, "", 0, "", "", "", 0, 0, sampling.name, words)
-    answers = _answered(out, like, prompts, sampling.n) if out else []
+    answers = []
+    if out:
+        like = Completion(model.name, bench.name, style, "", 0, "", "", "", 0, 0, sampling.name, words,
+                          revision=_revision(model, engine))
+        answers = _answered(out, like, prompts, sampling.n)
     known = {c.item_id for c in answers}
     rest = [item for item in items if item.item_id not in known]
     size = batch or batch_of(model.engine or engine)

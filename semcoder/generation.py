@@ -6,7 +6,7 @@
 __all__ = ['EMBEDDED', 'TOKENIZER_FILES', 'DTYPES', 'SPARE_COLUMNS', 'Sampling', 'Output', 'Engine', 'free_memory', 'model_path',
            'weights_digest', 'revision_of', 'adapter_base', 'best_dtype', 'find_device', 'enough_memory',
            'load_tokenizer', 'tokenizer_folder', 'prompt_ids', 'load_model', 'chat_frame', 'cut', 'too_long',
-           'TransformersEngine']
+           'room_for_prompt', 'TransformersEngine']
 
 # %% ../nbs/02c_generation.ipynb #1122acbf
 import gc
@@ -241,14 +241,16 @@ def _load_tokenizer(folder: Path) -> tuple[PreTrainedTokenizerBase, Path]:
     if _keeps_code(tokenizer) and bos_as_told:
         return tokenizer, folder
     if not (folder / "tokenizer.json").is_file():
-        raise EngineError(f"the tokenizer in {folder} changes code: add its tokenizer.json, or choose another model")
-    files = b"".join((folder / name).read_bytes() for name in TOKENIZER_FILES[:2] if (folder / name).is_file())
-    target = cache_dir() / "tokenizers" / digest(files)
+        raise EngineError(f"the tokenizer in {folder} changes code or its BOS token: add its tokenizer.json, or choose another model")
+    files = [path.name.encode() + path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in (".json", ".jinja")]
+    target = cache_dir() / "tokenizers" / digest(b"".join(files))
     if not target.exists():
         _save_whole(_repaired(folder, wants_bos), target)
     tokenizer = AutoTokenizer.from_pretrained(target, local_files_only=True)
     if not _keeps_code(tokenizer):
         raise EngineError(f"the tokenizer in {folder} changes code, by whatever class it is loaded: choose another model")
+    if wants_bos is not None and wants_bos != _begins_with_bos(tokenizer):
+        raise EngineError(f"the tokenizer in {folder} has add_bos_token={wants_bos} and does not keep to it: correct its configuration")
     return tokenizer, target
 
 def _save_whole(tokenizer: PreTrainedTokenizerBase, target: Path) -> None:
@@ -432,6 +434,8 @@ AttentionMaskInterface.register("semcoder", sdpa_mask)
 # %% ../nbs/02c_generation.ipynb #c1dbe9e1
 def _cache(weights: PreTrainedModel, columns: int) -> DynamicCache:
     cache = DynamicCache(config=weights.config)
+    if not all(isinstance(layer, DynamicLayer) for layer in cache.layers):
+        raise EngineError(f"{type(weights).__name__} remembers more than keys and values: ask it with engine='vllm'")
     columns = columns if weights.device.type == "cuda" else 0
     cache.layers = [_Room(columns) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache
@@ -477,6 +481,12 @@ def too_long(tokens: int, sampling: Sampling) -> list[Output]:
     "The outputs for a prompt of so many tokens, which the model has no room for."
     return [Output("", TOO_LONG, tokens, 0)] * sampling.n
 
+def room_for_prompt(context: int, sampling: Sampling) -> int:
+    "How many tokens a prompt may have in a `context` of so many. `EngineError` when the answer alone fills it."
+    if sampling.max_tokens >= context:
+        raise EngineError(f"max_tokens={sampling.max_tokens} leaves no room for a prompt: this model takes {context} tokens with the answer")
+    return context - sampling.max_tokens
+
 class TransformersEngine(Engine):
     """A checkpoint run in this process: `batch_size` sequences at once, in `dtype` (auto: bfloat16 where there are instructions for it, else float32),
     on `device` (default: the GPU if there is one), with `threads` CPU threads (0: torch's choice). A prompt that does not fit the model gets an empty output.
@@ -497,14 +507,16 @@ class TransformersEngine(Engine):
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
     def close(self) -> None:
-        del self._weights
+        self._weights = None
         free_memory()
 
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
+        if self._weights is None:
+            raise EngineError(f"the engine of {self.model!r} is closed: load it again")
         encoded = [prompt_ids(self._tokenizer, prompt) for prompt in prompts]
         if [] in encoded:
             raise EngineError(f"prompt {encoded.index([])} is empty, it has 0 tokens: give at least one")
-        room = getattr(self._weights.config, "max_position_embeddings", 1 << 30) - sampling.max_tokens
+        room = room_for_prompt(getattr(self._weights.config, "max_position_embeddings", 1 << 30), sampling)
         rows: dict[int, list[_Row]] = {}
         for number, ids in enumerate(encoded):
             if len(ids) <= room:

@@ -6,6 +6,7 @@
 __all__ = ['HUB_NAME', 'hub_reason', 'hub_errors', 'commit_of', 'hub_folder', 'dataset_commit', 'dataset_rows', 'push_folder']
 
 # %% ../nbs/00b_hub.ipynb #54e937fb
+import errno
 import hashlib
 import os
 import re
@@ -45,7 +46,7 @@ def _of_status(error: BaseException, status: int) -> str:
     if kind == "DisabledRepoError":
         return "is switched off by the hub: choose another"
     if status == 401:
-        return "cannot be asked for with this token: set HF_TOKEN to a valid one, or unset it"
+        return _of_token()
     if status == 403:
         return "is closed to this token: give it the right to read (or write) this repository"
     if status == 404:
@@ -55,6 +56,15 @@ def _of_status(error: BaseException, status: int) -> str:
     if status >= 500:
         return f"cannot be had, the hub itself failed (status {status}): try again later"
     return f"was refused by the hub (status {status}): {_first_line(error)}"
+
+
+def _of_token() -> str:
+    """What to do about a token that the hub refuses, or that is not there."""
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return "needs a token: set HF_TOKEN to one of yours"
+    return "cannot be asked for with this token: set HF_TOKEN to a valid one, or unset it"
 
 
 def _first_line(error: BaseException) -> str:
@@ -71,6 +81,8 @@ _OFFLINE = "is not in the cache, and the hub is switched off: unset HF_HUB_OFFLI
 def _of_connection(error: BaseException) -> str:
     """What an exception of a client without an answer means; '' when it says nothing."""
     kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES):
+        return f"cannot be stored ({error.strerror}): free some space, or let HF_HOME name another folder"
     if kind == "OfflineModeIsEnabled" or "HF_HUB_OFFLINE" in str(error):
         return _OFFLINE
     if _BROKEN_OFF.fullmatch(kind) or "Consistency check failed" in str(error):
@@ -226,7 +238,23 @@ def dataset_commit(name: str) -> str:
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     with _dataset_errors(name):
-        return dataset_info(repository, revision=revision or None).sha
+        try:
+            return dataset_info(repository, revision=revision or None).sha
+        except Exception as error:
+            answered = any(getattr(cause, "response", None) is not None for cause in _chain(error))
+            cached = "" if answered else _cached_commit(repository, revision or "main")
+            if not cached:
+                raise
+            return cached
+
+
+def _cached_commit(repository: str, revision: str) -> str:
+    """The commit that the cache holds of a data set's branch or tag; '' when it holds none."""
+    from huggingface_hub import constants
+
+    folder = f"datasets--{repository.replace('/', '--')}"
+    path = Path(constants.HF_HUB_CACHE) / folder / "refs" / revision
+    return path.read_text().strip() if path.is_file() else ""
 
 
 def dataset_rows(name: str, config: str = "", split: str = "train") -> Iterator[dict[str, Any]]:
@@ -238,7 +266,11 @@ def dataset_rows(name: str, config: str = "", split: str = "train") -> Iterator[
 
     repository, _, revision = name.partition("@")
     with _dataset_errors(name):
-        yield from load_dataset(repository, config or None, split=split, revision=revision or None)
+        rows = load_dataset(repository, config or None, split=split, revision=revision or None)
+    is_commit = re.fullmatch("[0-9a-f]{40}", revision)
+    if is_commit and not all(revision in file["filename"] for file in rows.cache_files):
+        raise DataError(f"data set {name!r} is in the cache at another commit only: connect to the network")
+    yield from rows
 
 # %% ../nbs/00b_hub.ipynb #1d97d4ff
 def push_folder(folder: Path, name: str, kind: str = "model", private: bool = False) -> str:

@@ -31,7 +31,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from .core import EngineError, digest
+from . import core
+from .core import EngineError, cache_dir, digest
 from semcoder.generation import (
     Engine,
     Output,
@@ -44,6 +45,7 @@ from semcoder.generation import (
     model_path,
     prompt_ids,
     revision_of,
+    room_for_prompt,
     tokenizer_folder,
     too_long,
 )
@@ -64,7 +66,8 @@ def vllm_python() -> Path | None:
     return beside if beside.exists() else None
 
 # %% ../nbs/03_llm.ipynb #3965b2c9
-_QUIET = {
+_ENVIRONMENT = {
+    "VLLM_USE_FLASHINFER_SAMPLER": "0",    # it is compiled at the start, and samples nothing that has a seed
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_LOGGING_LEVEL": "ERROR",
     "VLLM_NO_USAGE_STATS": "1",
@@ -181,14 +184,25 @@ def _cause(failure: str, log: str) -> str:
     return cause
 
 
+def _library_folder() -> Path:
+    "A folder with nothing but this library, for the path of an interpreter that has packages of its own."
+    package = Path(core.__file__).parent
+    folder = cache_dir() / "library" / digest(str(package))
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        (folder / "semcoder").symlink_to(package)
+    return folder
+
+
 class _Replica:
     "One vLLM engine in a process of its own, on the GPUs `devices`; `name` is how errors call it."
 
     def __init__(self, name: str, devices: str):
         self.name = f"{name} (GPU {devices})" if devices else name
-        package = Path(importlib.util.find_spec("semcoder").origin).parents[1]
-        paths = filter(None, [str(package), os.environ.get("PYTHONPATH")])
-        self._environment = _QUIET | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+        self._environment = _ENVIRONMENT | os.environ | {
+            "PYTHONPATH": str(_library_folder()),
+            "PATH": os.pathsep.join([str(Path(vllm_python()).parent), os.environ.get("PATH", "")]),
+        }
         if devices:
             self._environment["CUDA_VISIBLE_DEVICES"] = devices
         handle, log = tempfile.mkstemp(prefix="semcoder-vllm-", suffix=".log")
@@ -297,6 +311,8 @@ def _check_numbers(options: dict) -> None:
         value = options.get(name, least)
         if not isinstance(value, int) or value < least:
             raise EngineError(f"engine 'vllm': {name}={value!r} is no whole number from {least} on")
+    if options.get("data_parallel_size", 1) != 1:
+        raise EngineError("engine 'vllm': engines side by side are replicas=N here, not data_parallel_size")
 
 
 def _visible_devices() -> list[str]:
@@ -388,7 +404,7 @@ class VllmEngine(Engine):
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
         if not self._replicas:
             raise EngineError(f"the engine of {self.model!r} is closed: load it again")
-        room = max(0, self._room - sampling.max_tokens)
+        room = room_for_prompt(self._room, sampling)
         encoded = [self._encode(prompt, room) for prompt in prompts]
         outputs = [too_long(count, sampling) for _, count in encoded]
         fitting = [row for row, (ids, _) in enumerate(encoded) if ids]
@@ -432,7 +448,7 @@ _SERVER_STOPS = 4
 
 class OpenAIEngine(Engine):
     """A model behind an OpenAI-compatible server at `base_url`, asked by `workers` threads; `timeout` is in seconds, for one try.
-    The first four stop strings go to the server, for OpenAI takes no more; the answer is cut here
+    A prompt that the server has no room for gets an empty output. The first four stop strings go to the server, for OpenAI takes no more; the answer is cut here
     at all of them, and its tokens are those that the server has counted.
     `EngineError` when the client is missing or a request fails for good."""
     name = "openai"
@@ -461,8 +477,15 @@ class OpenAIEngine(Engine):
     def _ask(self, client, prompt: str, k: int, sampling: Sampling) -> Output:
         options = dict(model=self.model, temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens,
                        stop=list(sampling.stop[:_SERVER_STOPS]) or None, seed=_seed(prompt, sampling) + k)
-        if self.chat: reply = client.chat.completions.create(messages=[{"role": "user", "content": prompt}], **options)
-        else: reply = client.completions.create(prompt=prompt, **options)
+        try:
+            if self.chat:
+                reply = client.chat.completions.create(messages=[{"role": "user", "content": prompt}], **options)
+            else:
+                reply = client.completions.create(prompt=prompt, **options)
+        except self._openai.BadRequestError as error:
+            if error.code != "context_length_exceeded" and "maximum context length" not in str(error):
+                raise
+            return too_long(0, sampling)[0]
         self._versions |= {name for name in (reply.model, reply.system_fingerprint) if name and name != self.model}
         choice = reply.choices[0]
         text = (choice.message.content or "") if self.chat else choice.text

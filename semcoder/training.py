@@ -155,15 +155,23 @@ def start(config: Training) -> Accelerator:
     if on_gpu and config.precision != "float32" and best_dtype("cuda") != "bfloat16":
         raise EngineError(f"{torch.cuda.get_device_name()} cannot compute in bfloat16: use precision='float32' instead of {config.precision!r}")
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
-    sharded = "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED"))
+    by_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"
+    if by_deepspeed and config.precision == "bfloat16":
+        raise EngineError("DeepSpeed does not train in precision='bfloat16': use 'mixed', or an FSDP launch")
+    sharded = by_deepspeed or os.environ.get("ACCELERATE_USE_FSDP") == "true"
     precision = "bf16" if sharded and config.precision == "mixed" else "no"
     patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
     accelerator = Accelerator(mixed_precision=precision, cpu=config.device == "cpu", kwargs_handlers=[patience])
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
-        accelerator.state.deepspeed_plugin.deepspeed_config["train_micro_batch_size_per_gpu"] = 1
+        accelerator.state.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": 1,
+            "communication_data_type": "fp32",
+            "data_types": {"grad_accum_dtype": "fp32"},
+        }
     if accelerator.distributed_type == DistributedType.MULTI_CPU and os.environ.get("ACCELERATE_USE_FSDP") == "true": _shard_on_cpu(accelerator)
-    if accelerator.distributed_type == DistributedType.FSDP and precision != "no":
-        accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+    fsdp = accelerator.state.fsdp_plugin if accelerator.distributed_type == DistributedType.FSDP else None
+    if fsdp is not None and fsdp.fsdp_version == 2 and precision != "no":
+        fsdp.mixed_precision_policy = MixedPrecisionPolicy(
             param_dtype=torch.bfloat16, reduce_dtype=torch.float32, output_dtype=torch.bfloat16
         )
     return accelerator
@@ -408,10 +416,12 @@ def launch_config(launch: str) -> tuple[Path, Any]:
         raise EngineError(f"launch={launch!r} needs DeepSpeed: pip install 'semcoder[deepspeed]'")
     return path, wanted
 
-def _command(path: Path, job: Path, on_cpu: bool) -> tuple[list[str], dict[str, str]]:
+def _command(path: Path, job: Path, on_cpu: bool, processes: int) -> tuple[list[str], dict[str, str]]:
     "What to start, and in which environment."
     told = {"SEMCODER_JOB": str(job), "SEMCODER_PROGRESS": str(job / "progress.json"), "TOKENIZERS_PARALLELISM": "false",
             "PYTHONPATH": os.pathsep.join([str(Path(core.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, os.cpu_count() // processes))),
             "PYTORCH_ALLOC_CONF": os.environ.get("PYTORCH_ALLOC_CONF", "expandable_segments:True")}
     if on_cpu: told["ACCELERATE_USE_CPU"] = "true"
     launcher = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(path), "--main_process_port", "0"]
@@ -454,7 +464,7 @@ def launch_finetune(samples: list[Sample], config: Training, folder: Path, linea
     shutil.rmtree(job, ignore_errors=True)
     write_atomic(job / "sample.parquet", to_parquet(samples))
     write_atomic(job / "job.json", json.dumps({"training": plain(config), "folder": str(folder), "lineage": lineage}))
-    command, environment = _command(path, job, wanted.use_cpu)
+    command, environment = _command(path, job, wanted.use_cpu, wanted.num_processes // wanted.num_machines)
     with open(job / "log.txt", "wb") as log:
         child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
     try: _watch(child, job)
