@@ -56,6 +56,7 @@ def two_processes(monkeypatch) -> Iterator[None]:
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     for name, value in {**sizes, **address, **threads, "ACCELERATE_USE_CPU": "true"}.items():
         monkeypatch.setenv(name, value)
+    AcceleratorState._reset_state(reset_partial_state=True)
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
     yield
     dist.destroy_process_group()

@@ -320,6 +320,19 @@ def test_training_a_base_of_the_hub(hub, tmp_path, method, launch):
     assert asked(str(tmp_path / "tuned"))[1]
 
 
+def test_two_whole_models_learn_like_one(hub, tmp_path):
+    """Two processes with a whole model each, and two rows a step each, have the losses of one."""
+    sizes = {"row_tokens": 1, "epochs": 3, "warmup": 0, "lr": 1e-2}
+    config = Training(base=BASE, device="cpu", precision="float32", **sizes)
+    losses = []
+    for launch in ("", "ddp2_cpu"):
+        folder = tmp_path / f"tuned{launch}"
+        *rows, _ = train(SAMPLES, replace(config, launch=launch), folder, tmp_path)
+        losses.append([row.loss for row in rows])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.1
+
+
 # Instruction data, and the published data of the paper
 
 
