@@ -273,19 +273,26 @@ def test_tokenizer_keeps_code(hub, tmp_path, name, where):
     assert list(trained.ids[: trained.prompt]) == ids
 
 
+def generated(name: str, prompt: str, tokens: int) -> tuple[int, str]:
+    """How many tokens a prompt has, and the text that transformers' own `generate` adds to it."""
+    model, tokenizer = load_model(name)
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    [written] = model.generate(ids, max_new_tokens=tokens, do_sample=False)
+    options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+    before, whole = (tokenizer.decode(part, **options) for part in (ids[0], written))
+    return len(ids[0]), whole.removeprefix(before)
+
+
 @pytest.mark.parametrize("name", STARTS)
 def test_engines_read_and_write_alike(hub, name):
-    """Every engine reads as many tokens, and they write the same text, without marks of bytes."""
-    outputs = []
+    """Every engine reads and writes what plain transformers do, without marks of bytes."""
+    expected = generated(name, CODE, 16)
+    assert expected[1]
     for engine in ENGINES:
         with load_engine(name, engine, dtype="float32") as loaded:
             [[output]] = loaded.sample([CODE], Sampling(max_tokens=16))
-            outputs.append(output)
-    assert {output.prompt_tokens for output in outputs} == {
-        len(prompt_ids(load_tokenizer(name), CODE))
-    }
-    assert len({output.text for output in outputs}) == 1
-    assert not any(mark in outputs[0].text for mark in "ĠĊ▁")
+            assert (output.prompt_tokens, output.text) == expected
+    assert not any(mark in expected[1] for mark in "ĠĊ▁")
 
 
 # Training
@@ -311,6 +318,19 @@ def test_training_a_base_of_the_hub(hub, tmp_path, method, launch):
     facts = json.loads((tmp_path / "tuned" / "training.json").read_text())
     assert facts["base revision"] == commit_of(hub.root / "models" / BASE)
     assert asked(str(tmp_path / "tuned"))[1]
+
+
+def test_two_whole_models_learn_like_one(hub, tmp_path):
+    """Two processes with a whole model each, and two rows a step each, have the losses of one."""
+    sizes = {"row_tokens": 1, "epochs": 3, "warmup": 0, "lr": 1e-2}
+    config = Training(base=BASE, device="cpu", precision="float32", **sizes)
+    losses = []
+    for launch in ("", "ddp2_cpu"):
+        folder = tmp_path / f"tuned{launch}"
+        *rows, _ = train(SAMPLES, replace(config, launch=launch), folder, tmp_path)
+        losses.append([row.loss for row in rows])
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.1
 
 
 # Instruction data, and the published data of the paper
