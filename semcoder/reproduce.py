@@ -14,13 +14,14 @@ import importlib.metadata
 import importlib.util
 import json
 import logging
+import math
 import os
 import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,8 +32,8 @@ import psutil
 import yaml
 from tqdm import tqdm
 
-from .core import (DataError, GpuReport, RecipeError, Run, SemcoderError, StoreError, digest, facts_of, gpu_report, home_dir, load_recipe, open_run,
-                           project_dir, writing)
+from .core import (FREE_PARAMS, DataError, GpuReport, RecipeError, Run, SemcoderError, StoreError, digest, facts_of, gpu_report, home_dir,
+                           load_recipe, open_run, project_dir, writing)
 from .hub import HUB_NAME, hub_reason
 
 # %% ../nbs/12_reproduce.ipynb #fc1c1c8e
@@ -127,7 +128,9 @@ def _models(params: dict[str, Any]) -> dict[str, dict[str, str] | None]:
         return {params[key]: {"source": params[key]} for key in _TEACHERS if params.get(key)}
     base = {"source": params["base"], "frame": params.get("base_frame", ""), "template": params.get("base_template", "")}
     known = _model_table(params) | {"tuned": {}, "base": base}
-    return {name: known.get(name) for name in _list(params.get("models") or params.get("model") or "base")}
+    names = _list(params.get("models") or params.get("model") or "base")
+    left_out = _list(params.get("left_out", ""))
+    return {name: known.get(name) for name in names if name not in left_out}
 
 def _sources(task: Task) -> Iterator[str]:
     "What the models are loaded from that a stage loads itself: folders, checkpoints of runs, and names on the hub."
@@ -170,10 +173,13 @@ def _is_importable(package: str) -> bool:
     beside = package == "vllm" and ("SEMCODER_VLLM" in os.environ or (Path(sys.prefix) / "vllm" / "bin" / "python").exists())
     return beside or importlib.util.find_spec(package) is not None
 
-def _missing_engines(task: Task) -> Iterator[Lack]:
+def _engines(task: Task) -> list[str]:
+    "The engines of a stage's models, each with its options."
     usual = task.params.get("engine", "")
-    engines = {(model or {}).get("engine") or usual for model in _models(task.params).values()}
-    for engine in sorted(engines):
+    return sorted({(model or {}).get("engine") or usual for model in _models(task.params).values()})
+
+def _missing_engines(task: Task) -> Iterator[Lack]:
+    for engine in _engines(task):
         name = engine.partition(" ")[0]
         if name in ("vllm", "openai") and not _is_importable(name):
             yield name, f"pip install -e '.[{name}]'"
@@ -183,6 +189,9 @@ def _missing_engines(task: Task) -> Iterator[Lack]:
 # %% ../nbs/12_reproduce.ipynb #6db0c85c
 SEED_PACKAGES = ("boltons", "inflection", "more-itertools", "pydash", "toolz")
 _FILES = {"seed_file": "seeds", "models_file": "a table of models", "template": "a template"}
+_IN_FILE = re.compile(r"[\w-]+:(.+\.(?:jsonl?|parquet|csv)(?:\.gz)?)(?:/\w+)?(?:\*[\d.]+)?")
+_FROM_HUB = re.compile("hub([:@]|$)")
+_IN_DATA_SET = re.compile(r"[\w-]+:([\w-][\w.-]*/[\w.-]+)(?:[@:/*].*)?")
 
 def _is_installed(package: str) -> bool:
     with suppress(importlib.metadata.PackageNotFoundError):
@@ -199,13 +208,17 @@ def _missing_packages(task: Task) -> Iterator[Lack]:
     if absent:
         yield ", ".join(absent), "pip install -e '.[seeds]'"
 
+def _missing_cluster(task: Task) -> Iterator[Lack]:
+    if task.params.get("cluster") == "ray" and not _is_importable("ray"):
+        yield "ray", "pip install -e '.[cluster]'"
+
 def _missing_files(task: Task) -> Iterator[Lack]:
     for key, what in _FILES.items():
         path = task.params.get(key)
         if path and not _there(path):
             yield f"{what} in {path}", f"put it there, or change {task.name}.{key}"
     for entry in _list(task.params.get("mixture", "")):
-        file = re.fullmatch(r"[\w-]+:(.+\.(?:jsonl?|parquet|csv)(?:\.gz)?)(?:/\w+)?(?:\*[\d.]+)?", entry)
+        file = _IN_FILE.fullmatch(entry)
         if file and not _there(file[1]):
             yield f"instructions in {file[1]}", f"put them there, or change {task.name}.mixture"
 
@@ -223,8 +236,22 @@ def _missing_data(task: Task) -> Iterator[Lack]:
         path = task.params[key]
         if not path and key == "benchmark_path":
             yield data, f"name the file in {task.name}.{key}, or 'hub' to fetch it"
-        elif path and not re.match("hub([:@]|$)", path) and not _there(path):
+        elif path and not _FROM_HUB.match(path) and not _there(path):
             yield f"{data} in {path}", f"put the data there, or change {task.name}.{key}"
+
+def _compared(params: dict[str, Any]) -> dict[str, str]:
+    "The benchmarks that data of others in a mixture may not overlap with: a file, 'hub' or '' for each."
+    entries = _list(params.get("benchmarks", "")) if ":" in params.get("mixture", "") else []
+    parts = [entry.partition("=") for entry in entries]
+    return {name: path for name, _, path in parts}
+
+def _missing_compared(task: Task) -> Iterator[Lack]:
+    place = f"{task.name}.benchmarks"
+    for name, path in _compared(task.params).items():
+        if not path and name != "humaneval":
+            yield name, f"name its file, as in {name}=FILE or {name}=hub, in {place}"
+        elif path and path != "hub" and not _there(path):
+            yield f"{name} in {path}", f"put the data there, or change {place}"
 
 def _unasked_benchmarks(task: Task) -> Iterator[Lack]:
     "The benchmarks that a stage leaves out, for nothing names their data."
@@ -249,21 +276,33 @@ def _missing_launch(task: Task) -> Iterator[Lack]:
 
 # %% ../nbs/12_reproduce.ipynb #d0dbfbd2
 def _gpus_wanted(params: dict[str, Any]) -> int:
-    "How many GPUs a stage trains on."
+    "How many GPUs a stage trains on; 0 where it does not insist on them."
     if params.get("device") != "cuda":
         return 0
     launch = _launch(params) or {}
     return launch.get("num_processes", 1) // launch.get("num_machines", 1)
 
-def _missing_gpus(tasks: list[Task], gpus: GpuReport | None) -> Iterator[Lack]:
-    wanted = max((_gpus_wanted(task.params) for task in tasks), default=0)
-    report = (gpus or gpu_report()) if wanted else GpuReport(usable=1)
-    if report.lack:
-        yield "a GPU", report.lack
-    elif report.usable < wanted:
-        yield f"{wanted} GPUs", f"{report.summary}: choose another launch, or lower num_processes in a copy of its file"
+def _gpus_of_engine(engine: str) -> int:
+    "How many GPUs the options of vLLM ask for; 1 where they name none, and for other engines."
+    numbers = dict(re.findall(r"\b(\w+)=(\d+)", engine)) if engine.startswith("vllm") else {}
+    names = ("replicas", "tensor_parallel_size", "pipeline_parallel_size")
+    return math.prod(max(1, int(numbers.get(name, 1))) for name in names)
 
-_LACKS = (_missing_packages, _missing_engines, _missing_models, _missing_words, _missing_files, _missing_data, _missing_launch)
+def _missing_gpus(tasks: list[Task], gpus: GpuReport | None) -> Iterator[Lack]:
+    trained_on = max((_gpus_wanted(task.params) for task in tasks), default=0)
+    asked_on = max((_gpus_of_engine(engine) for task in tasks for engine in _engines(task)), default=1)
+    if not trained_on and asked_on == 1:
+        return
+    report = gpus or gpu_report()
+    if trained_on and report.lack:
+        yield "a GPU", report.lack
+    elif report.usable < trained_on:
+        yield f"{trained_on} GPUs", f"{report.summary}: choose another launch, or lower num_processes in a copy of its file"
+    if 0 < report.usable < asked_on:
+        yield f"{asked_on} GPUs for an engine", f"{report.summary}: lower its tensor_parallel_size or replicas"
+
+_LACKS = (_missing_packages, _missing_cluster, _missing_engines, _missing_models, _missing_words, _missing_files, _missing_data, _missing_compared,
+          _missing_launch)
 
 def lacks(tasks: list[Task], gpus: GpuReport | None = None) -> list[Lack]:
     "What this machine lacks for some stages, and what adds it. `gpus` is what is known of its GPUs, by default they are looked at. No hub is asked."
@@ -297,12 +336,35 @@ def _is_cached(name: str) -> bool:
         return False
     return any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir())
 
-def _hub_refusal(name: str, seconds: float = 5) -> str:
-    "Why the hub does not give the model `name`, as the end of a sentence; '' when it does."
+def _data_repositories(names: Iterable[str]) -> list[str]:
+    "Where the hub has the data of benchmarks; not of lcb-lite, which has two places."
+    from semcoder.coding import HUMANEVAL, HUMANEVAL_PLUS, MBPP_DATA, MBPP_PLUS
+    from semcoder.prediction import CRUXEVAL, LCB_EXEC
+    sources = {"humaneval": HUMANEVAL, "humaneval+": HUMANEVAL_PLUS, "mbpp": MBPP_DATA, "mbpp+": MBPP_PLUS, "cruxeval": CRUXEVAL, "lcb-exec": LCB_EXEC}
+    return [sources[name].hub for name in names if name in sources]
+
+def _data_sets(task: Task) -> list[str]:
+    "The data sets of the hub that a stage reads, as owner/name."
+    entries = [entry for entry in _list(task.params.get("mixture", "")) if not _IN_FILE.fullmatch(entry)]
+    matches = filter(None, map(_IN_DATA_SET.fullmatch, entries))
+    mixed = [match[1] for match in matches if not _there(match[1])]
+    compared = [name for name, path in _compared(task.params).items() if path == "hub"]
+    asked = [data for key, data in _wanted_data(task).items() if _FROM_HUB.match(task.params[key])]
+    return mixed + _data_repositories([*compared, *_list(", ".join(asked))])
+
+def _is_data_cached(name: str) -> bool:
+    "Whether the hub's cache holds files of the data set `owner/name`, at whatever commit."
+    from huggingface_hub import constants
+    snapshots = Path(constants.HF_HUB_CACHE, f"datasets--{name.replace('/', '--')}", "snapshots")
+    return any(path.name != "README.md" for path in snapshots.glob("*/*"))
+
+def _hub_refusal(name: str, file: str = "config.json", kind: str = "model", seconds: float = 5) -> str:
+    "Why the hub does not give a model or data set, as the end of a sentence; '' when it does. It is asked about one `file`."
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     repository, _, revision = name.partition("@")
     try:
-        get_hf_file_metadata(hf_hub_url(repository, "config.json", revision=revision or None), timeout=seconds)
+        url = hf_hub_url(repository, file, repo_type=kind, revision=revision or None)
+        get_hf_file_metadata(url, timeout=seconds)
     except Exception as error:
         # Every client behind huggingface_hub has exceptions of its own: what they say of the hub decides.
         is_there = type(error).__name__ == "RemoteEntryNotFoundError"
@@ -316,9 +378,18 @@ def _missing_on_hub(tasks: list[Task]) -> Iterator[Lack]:
         if refusal:
             yield f"the model {name}", f"it {refusal}"
 
+def _missing_data_sets(tasks: list[Task]) -> Iterator[Lack]:
+    from huggingface_hub import constants
+    names = dict.fromkeys(name for task in tasks for name in _data_sets(task))
+    for name in names:
+        is_here = constants.HF_HUB_OFFLINE or _is_data_cached(name)
+        refusal = "" if is_here else _hub_refusal(name, "README.md", "dataset")
+        if refusal:
+            yield f"the data set {name}", f"it {refusal}"
+
 def check_needs(tasks: list[Task]) -> None:
     "Look for all that some stages need, on this machine and on the hub. `DataError` with one line that names everything missing, and what adds it."
-    missing = lacks(tasks) + list(_missing_on_hub(tasks))
+    missing = lacks(tasks) + list(_missing_on_hub(tasks)) + list(_missing_data_sets(tasks))
     if missing:
         raise DataError("nothing was begun, for these are missing: " + "; ".join(f"{what} ({then})" for what, then in missing))
 
@@ -342,18 +413,24 @@ def _check_tables(folder: Path, rows: dict[str, Any]) -> None:
         if not path.exists() or digest(path.read_bytes()) != known:
             raise StoreError(f"{path} is damaged, it is not the file that its manifest names: restore it, or remove {folder} to make the stage anew")
 
+def _free_params(folder: Path) -> set[str]:
+    "The parameters that may differ from those which the stage in `folder` was made with; a model can be left out until it is finished."
+    is_finished = (folder / "manifest.json").exists()
+    return {"run", *FREE_PARAMS, *([] if is_finished else ["left_out"])}
+
 def _state(run: Run, task: Task, folder: Path, copy: Path) -> State:
     "The state of a stage that lies in `folder`, its executed notebook being `copy`."
     if not folder.exists(): return State("to do")
     made, whole = _executed(copy)
-    changed = [f"{key} was {made[key]!r}, is {task.params.get(key)!r}" for key in made if key != "run" and made[key] != task.params.get(key)]
+    free = _free_params(folder)
+    changed = [f"{key} was {made[key]!r}, is {task.params.get(key)!r}" for key in made if key not in free and made[key] != task.params.get(key)]
     if changed: return State("anew", "; ".join(changed))
     facts = facts_of(folder)
     for stage, rows in facts.get("reads", {}).items():
         if run.has(stage) and run.fingerprint(stage) != rows: return State("anew", f"it reads {stage}, which changed")
     if "rows" not in facts: return State("begun")
     _check_tables(folder, facts["rows"])
-    known = whole and made.keys() == task.params.keys() and all(map(run.has, facts["reads"]))
+    known = whole and made.keys() - free == task.params.keys() - free and all(map(run.has, facts["reads"]))
     return State("done" if known else "complete")
 
 def state_of(run: Run, task: Task) -> State:
@@ -531,13 +608,19 @@ def _asked(recipe: str | Path, run: str, limit: int | None, home: str | Path | N
     late = tasks[stages.index(start) :] if start else []
     return open_run(name, home), *([task for task in some if only in ("", task.stage)] for some in (tasks, late))
 
+def _is_made(run: Run, task: Task) -> bool:
+    "Whether the rows of a stage are there as planned, in its place or set aside."
+    kinds = ("done", "complete")
+    return state_of(run, task).kind in kinds or _set_aside_before(run, task, kinds) is not None
+
 def _unmade(run: Run, tasks: list[Task], late: list[Task]) -> list[Task]:
-    "The tasks that have work to do: those from the first on that is not done as planned."
-    for n, task in enumerate(tasks):
-        is_made = state_of(run, task).kind == "done" or _set_aside_before(run, task, ("done",)) is not None
-        if task in late or not is_made:
-            return tasks[n:]
-    return []
+    "The tasks that have work to do: what is not made as planned, and what is made of its rows."
+    unmade: dict[str, Task] = {}
+    for task in tasks:
+        reads = facts_of(run.path / task.stage).get("reads", {})
+        if task in late or unmade.keys() & reads.keys() or not _is_made(run, task):
+            unmade[task.stage] = task
+    return list(unmade.values())
 
 def reproduce(recipe: str | Path, run: str = "", limit: int | None = None, home: str | Path | None = None,
               folder: Path | None = None, only: str = "", start: str = "", seed: int | None = None) -> list[dict[str, Any]]:
