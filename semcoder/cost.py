@@ -427,6 +427,7 @@ class Work:
     devices: int = 1
     setup: Setup | None = None
     launch: Launch = Launch()
+    unknown: str = ""    # why the model's shape cannot be had: its tokens are counted, and nothing else
 
     @property
     def teacher(self) -> bool:
@@ -460,7 +461,10 @@ def generation_work(stage: str, what: str, model: str, engine: str, calls: float
     "So many prompts of this mean length, each answered with at most `new` tokens, on `gpus` GPUs where the engine spreads them."
     shape = (stage, what, model, engine, calls, calls * prompt, calls * new)
     if engine.split()[0] in ("openai", "replay"): return Work(*shape, 0)
-    config, _ = load_shape(model)
+    try:
+        config, _ = load_shape(model)
+    except EngineError as error:
+        return Work(*shape, 0, unknown=str(error))
     heads, width = config.num_attention_heads, _heads(config)[1]
     each = 2 * count(blank_model(config))[0] + 4 * config.num_hidden_layers * heads * width * (prompt + new) / 2
     size, replicas = engine_devices(engine, gpus)
@@ -690,12 +694,13 @@ def estimate(params: Params, like: Run, device: str = "", devices: int = 0, pric
     """What the stages with these parameters take. `prices`: of a million tokens that a teacher reads, and writes.
 
     `devices` spreads training over so many (FSDP), by default as the recipe's `launch` says.
-    Raises `RecipeError` and `EngineError` for a device or model that is not known.
+    A model that is asked and cannot be had is noted as not counted. Raises `RecipeError` for a device that is not known,
+    and `EngineError` for such a model that is trained.
     """
     expected, launch = outlook(params, like), Launch(devices, devices > 1) if devices else None
     found = works(params, expected, launch)
     chosen = find_device(device) if device else choose_device(found, shares)
-    notes = [*_models(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_storage(found), *_bill(found, prices)]
+    notes = [*_models(found), *_unknown(found), *_grounds(expected, chosen, shares), *_misfits(found, chosen), *_storage(found), *_bill(found, prices)]
     return Cost(_work_rows(found, chosen, shares), [_memory_row(w, chosen) for w in found if w.memory], notes)
 
 def _work_rows(found: list[Work], device: Device, shares: Shares) -> list[dict[str, Any]]:
@@ -703,7 +708,8 @@ def _work_rows(found: list[Work], device: Device, shares: Shares) -> list[dict[s
     hours = [shares.hours(w, device) for w in found]
     return [{"stage": w.stage, "what": w.what, "model": Path(w.model).name, "calls": f"{w.calls:,.0f}", "read": _large(w.read),
              "written": _large(w.written),
-             "FLOP": _large(w.flops), "hours": f"{time:,.2f}"} for w, time in zip((*found, total), (*hours, sum(hours)))]
+             "FLOP": "?" if w.unknown else _large(w.flops),
+             "hours": "?" if w.unknown else f"{time:,.2f}"} for w, time in zip((*found, total), (*hours, sum(hours)))]
 
 def _models(found: list[Work]) -> list[str]:
     shapes = {w.model: load_shape(w.model) for w in found if w.memory}
@@ -711,6 +717,10 @@ def _models(found: list[Work]) -> list[str]:
     adapted = {(w.model, w.setup.lora_rank) for w in found if w.setup and w.setup.method == "lora"}
     return lines + [f"{model}: LoRA of rank {rank} trains {count(blank_model(shapes[model][0], 'lora', rank))[1]:,} parameters"
                     for model, rank in sorted(adapted)]
+
+def _unknown(found: list[Work]) -> list[str]:
+    "The works whose model cannot be had, and why."
+    return [f"not counted: {w.stage}, {w.what}: {w.unknown}" for w in found if w.unknown]
 
 def _grounds(expected: Outlook, device: Device, shares: Shares) -> list[str]:
     return [f"about {expected.problems:,.0f} programs, {expected.train:,.0f} of them for training; yields and lengths as in run {expected.like.name!r}, "
