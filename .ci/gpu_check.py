@@ -6,8 +6,9 @@ Trains, generates, packs, resumes and runs a whole small recipe through the libr
 functions, with random weights of the real shapes that are made on the spot. Each row says what was
 measured, what was expected, and whether that is in order. FOLDER/gpu.md holds the rows; the status
 is 1 when one is not in order. Without a GPU, or with --tiny, the same code runs on the CPU with
-two-layer shapes, and takes up to five times as long. --model names a folder with the embedded model, whose files may be cut into
-NAME.part0, NAME.part1 and so on.
+two-layer shapes, and takes up to five times as long. --model names a folder with the embedded
+model, whose files may be cut into NAME.part0, NAME.part1 and so on. A network is needed once, for
+HumanEval, which the recipe asks; without it that row is not run.
 """
 
 import argparse
@@ -78,7 +79,7 @@ from peft import LoraConfig, get_peft_model  # noqa: E402
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast  # noqa: E402
 
-from semcoder.core import Sample, cache_dir, open_run  # noqa: E402
+from semcoder.core import DataError, Sample, cache_dir, open_run  # noqa: E402
 from semcoder.cost import (  # noqa: E402
     Setup,
     flops_per_token,
@@ -96,6 +97,7 @@ from semcoder.generation import (  # noqa: E402
     load_tokenizer,
     prompt_ids,
 )
+from semcoder.judging import benchmark  # noqa: E402
 from semcoder.llm import load_engine, vllm_python  # noqa: E402
 from semcoder.packing import Encoded, in_bfloat16, pack, packed_loss, separate  # noqa: E402
 from semcoder.sandbox import Job, Sandbox, isolation  # noqa: E402
@@ -913,7 +915,8 @@ def recipe_engine(bench: Bench) -> str:
         options = vllm_options(bench)
     except NotRun:
         return "transformers"
-    return f"vllm max_model_len={options['max_model_len']} gpu_memory_utilization=0.5 enforce_eager=true"
+    room = options["max_model_len"]
+    return f"vllm max_model_len={room} gpu_memory_utilization=0.5 enforce_eager=true"
 
 
 def recipe(bench: Bench) -> Iterator[Row]:
@@ -925,6 +928,10 @@ def recipe(bench: Bench) -> Iterator[Row]:
     ]
     if missing:
         raise NotRun(f"{missing[0]} is not installed")
+    try:
+        benchmark("humaneval")
+    except DataError:
+        raise NotRun("HumanEval is not in the cache, and cannot be downloaded") from None
     out, home = bench.folder / "figures", bench.folder / "runs"
     file, engine = bench.folder / "check.yaml", recipe_engine(bench)
     file.write_text(json.dumps(recipe_of(bench, small_model(bench), engine, out)))
