@@ -64,7 +64,7 @@ vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users
 rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some
 	$(VENV)/vllm/bin/python .ci/rehearse.py --first-day $(ONLY)
 
-gpu-check: $(VENV)/.run ## what a GPU does with each part of the library, in 8 minutes, into figures/gpu.md; without a GPU the same on tiny models, and nothing is written
+gpu-check: $(VENV)/.run ## what a GPU does with each part of the library, in 8 minutes, into figures/gpu.md (where vLLM for GPUs is installed, call .ci/gpu_check.py there); without a GPU the same on tiny models in some 10, and nothing is written
 	$(PY) .ci/gpu_check.py $(if $(shell command -v nvidia-smi),--out figures)
 
 weekly: vllm rehearse gpu-check ## what takes too long for every change: these three (some 75 minutes)
