@@ -847,6 +847,17 @@ def _check_address(address: str) -> None:
         reason = f"no Ray cluster answers at RAY_ADDRESS={address} ({error.strerror or error})"
         raise SandboxError(f"{reason}; start it, or leave cluster out") from None
 
+def _join_or_start(ray: types.ModuleType, tries: int = 3) -> None:
+    "Join the cluster that there is, or start Ray here; it gives itself 30 s, in which a busy machine may not get ready."
+    for left in reversed(range(tries)):
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
+
 @contextmanager
 def _connection() -> Iterator[types.ModuleType]:
     "Ray, connected to a cluster; a connection that is made here ends here."
@@ -860,7 +871,7 @@ def _connection() -> Iterator[types.ModuleType]:
     address = os.environ.get("RAY_ADDRESS", "")
     _check_address(address)
     try:
-        ray.init(log_to_driver=False, logging_level="error")
+        _join_or_start(ray)
     except Exception as error:
         reason = f"no Ray cluster with RAY_ADDRESS={address!r} ({' '.join(str(error).split())[:200]})"
         raise SandboxError(f"{reason}; correct it, or leave cluster out") from None
