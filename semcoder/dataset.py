@@ -29,7 +29,6 @@ from .core import (Attempt, Bug, DataError, Execution, Monologue, Problem, Recor
 from .decontamination import Item, Overlap, contaminated, contamination, json_lines, to_drop, value_literal
 from .prompts import parse
 from .reach import coverage
-from .teacher import error_table
 
 # %% ../nbs/06a_dataset.ipynb #bdb5a3f2
 def scan(run: Run, stage: str, kind: type[Record]) -> Iterator[dict[str, Any]]:
@@ -202,6 +201,7 @@ def _reached(run: Run) -> str:
 
 def _attempted(run: Run) -> list[str]:
     "The teacher's errors as a table (paper, Table 7); nothing when no teacher was asked."
+    from semcoder.teacher import error_table    # which loads torch
     rows = [(e.phase, e.error, e.count, f"{e.share:.1%}") for e in error_table(run.rows("synthesis", Attempt))]
     return ["## Why programs of the teacher do not run", _table("phase|error|attempts|share", rows)] if rows else []
 
