@@ -817,9 +817,9 @@ class _Remote:
                 box.__exit__()
 
 class _Node:
-    "An actor of a Ray cluster, used like a worker."
+    "An actor of a Ray cluster (`ray.actor.ActorHandle`), used like a worker."
 
-    def __init__(self, actor: "ray.actor.ActorHandle", options: _Options):
+    def __init__(self, actor: object, options: _Options):
         self.actor, self.options = actor, options
 
     def run(self, job: Job) -> list[Outcome]:
