@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .core import TOO_LONG, Completion, DataError, Execution, Problem, Record, Run, Verdict, digest
-from .hub import hub_reason
+from .hub import card_reason, check_commit, hub_reason
 from .prompts import TEMPLATE, Template
 from .sandbox import Job, Limits, Sandbox, literal, same
 
@@ -252,19 +252,6 @@ def _files(folder: Path, source: Source) -> list[Path]:
     inside = folder / source.config if source.config and (folder / source.config).is_dir() else folder
     return named[:1] or sorted(p for p in inside.rglob(f"{source.split}*") if re.search(r"\.(jsonl?|parquet)(\.gz|\.xz)?$", p.name))
 
-def _refusal(hub: str, revision: str) -> str:
-    "Why the hub gives nothing of a data set, as `hub_reason` says it; '' when it does."
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-    try:
-        get_hf_file_metadata(hf_hub_url(hub, "README.md", repo_type="dataset", revision=revision or None))
-    except EntryNotFoundError:
-        return ""
-    except Exception as error:
-        return hub_reason(error)
-    return ""
-
-
 def _damage(source: Source, revision: str) -> str:
     "What is wrong with the first file of a data set in the hub's cache that cannot be read; '' when all can."
     from huggingface_hub import snapshot_download
@@ -287,9 +274,13 @@ def hub_table(name: str, source: Source, revision: str = ""):
     """
     from datasets import load_dataset
     try:
-        return load_dataset(source.hub, source.config or None, split=source.split, revision=revision or None)
+        table = load_dataset(source.hub, source.config or None, split=source.split, revision=revision or None)
+        check_commit(table, f"{source.hub}@{revision}")
+        return table
+    except DataError:
+        raise
     except Exception as error:
-        refusal = hub_reason(error) or _refusal(source.hub, revision)
+        refusal = hub_reason(error) or card_reason(source.hub, revision)
         damage = "" if refusal else _damage(source, revision)
         reason = str(error).split("\n")[0][:120]
     if refusal:
