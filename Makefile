@@ -19,9 +19,6 @@ KEEP = import json, sys; run, kept = [json.load(open(path)) for path in sys.argv
        [cell.update(outputs=made[cell["id"]]) for cell in kept["cells"] if "outputs" in cell]; \
        json.dump(kept, open(sys.argv[2], "w"))
 
-# Names that functions of the library have only where they run: in the sandbox's processes, and beside a benchmark's program.
-GUESTS = builtins = ["_FILTER", "_LIMITS", "_NOTHING", "_RULES", "_SEED", "_STREAMS", "_WORKER", "_fork", "_libc", "poly", "run"]
-
 .PHONY: help reproduce test sync site lab vllm rehearse gpu-check weekly figures notebooks bench bench-engines bench-training conformance corpus demo clean
 
 help: ## this list
@@ -30,13 +27,15 @@ help: ## this list
 reproduce: $(VENV)/.run ## everything: install, run RECIPE (smoke), write tables and figures
 	$(VENV)/bin/semcoder reproduce $(RECIPE) --run $(RUN)
 
-test: sync ## every notebook as a test, and what reproduce executes of it, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, the installed packages
+test: sync ## every notebook as a test, and what reproduce executes of it, attacks on the sandbox (more of them: SEMCODER_CASES=FILE), a hub and its errors, the README's example, docstrings, undefined names, form, complexity and types of the code, the installed packages
 	$(PY) .ci/attack.py nbs/fixtures/attacks.py $(SEMCODER_CASES)
 	$(VENV)/bin/nbdev_test --n_workers $(WORKERS) --timing
 	$(PY) -m pytest -q -p no:cacheprovider .ci
 	$(PY) .ci/reading.py
 	$(VENV)/bin/semcoder explain figures/results.csv:4 | grep '^Nothing that was made again differs'
-	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 --config '$(GUESTS)' semcoder
+	$(PY) -m ruff check --isolated --no-cache --select F821,F822,F823 semcoder
+	$(PY) -m ruff format --check nbs .ci setup.py
+	$(PY) .ci/gates.py
 	$(PY) -m pip check
 
 sync: $(VENV)/.dev ## would nbdev_export or nbdev_clean change a file? (works on a copy)
@@ -55,10 +54,10 @@ lab: $(VENV)/.dev ## run notebooks in JupyterLab and the demo's page in a real b
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then $(PY) .ci/lab.py && $(PY) .ci/demo.py; \
 	else echo "NOT TESTED: there is no browser here: apt-get install chromium chromium-driver"; fi
 
-vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users get, in an environment of its own, and test the engines and the hub there (some 15 minutes)
+vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users get, in an environment of its own, and test the engine and the hub there (some 15 minutes)
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	$(VENV)/vllm/bin/papermill -k python3 --cwd nbs nbs/03_llm.ipynb "$$copy/run.ipynb" && \
-	echo "vLLM agrees: nbs/03_llm.ipynb ran with $(VENV)/vllm"
+	$(VENV)/vllm/bin/papermill -k python3 --cwd nbs nbs/17_vllm.ipynb "$$copy/run.ipynb" && \
+	echo "vLLM agrees: nbs/17_vllm.ipynb ran with $(VENV)/vllm"
 	$(VENV)/vllm/bin/python -m pytest -q -p no:cacheprovider .ci
 
 rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some
@@ -80,32 +79,32 @@ notebooks: $(VENV)/.dev ## open JupyterLab on the notebooks
 bench: $(VENV)/.peers ## measure every claim about speed beside the peers (some 20 minutes); CRUXEVAL=FILE is cruxeval.jsonl
 	@test -f "$(CRUXEVAL)" || { echo "make bench CRUXEVAL=FILE needs cruxeval.jsonl, of the data set cruxeval-org/cruxeval"; exit 1; }
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13_benchmarks.ipynb "$$copy/run.ipynb" \
+	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/90_speed.ipynb "$$copy/run.ipynb" \
 	    -r data "$$(realpath "$(CRUXEVAL)")" -p limit 0 -p rounds 5 -p many_rounds 3 -p stream 100000 -p out figures && \
-	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13_benchmarks.ipynb && \
-	$(VENV)/bin/nbdev_clean --fname nbs/13_benchmarks.ipynb && echo "nbs/13_benchmarks.ipynb and figures/speed.* are new: commit them"
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/90_speed.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/90_speed.ipynb && echo "nbs/90_speed.ipynb and figures/speed.* are new: commit them"
 
 bench-engines: $(VENV)/.dev ## measure the engines beside transformers' own generate, and vLLM where `make vllm` was run (some 10 minutes)
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/13a_engine_speed.ipynb "$$copy/run.ipynb" \
-	    -p prompts 64 -p ones 4 -p read 300 -p written 200 -p sizes 32,64 -p rounds 1 -p vllm "$(abspath $(VENV)/vllm/bin/python)" -p out figures && \
-	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13a_engine_speed.ipynb && \
-	$(VENV)/bin/nbdev_clean --fname nbs/13a_engine_speed.ipynb && echo "nbs/13a_engine_speed.ipynb and figures/engine_speed.* are new: commit them"
+	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/91_engine_speed.ipynb "$$copy/run.ipynb" \
+	    -p prompts 64 -p ones 4 -p read 300 -p written 200 -r sizes 32,64 -p rounds 1 -p vllm "$(abspath $(VENV)/vllm/bin/python)" -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/91_engine_speed.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/91_engine_speed.ipynb && echo "nbs/91_engine_speed.ipynb and figures/engine_speed.* are new: commit them"
 
 bench-training: $(VENV)/.peers ## measure the speed of training beside the peers (some 10 minutes); DATA=FILE is JSONL of prompt and response
 	@test -f "$(DATA)" || { echo "make bench-training DATA=FILE needs JSONL with prompt and response in each line"; exit 1; }
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/13b_training_speed.ipynb "$$copy/run.ipynb" \
-	    -r data "$$(realpath "$(DATA)")" -p base smollm2-135m-instruct -p limit 16 -p batch 8 -p shortest 300 -p longest 900 -p row_tokens 1024 -p rounds 1 -p out figures && \
-	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13b_training_speed.ipynb && \
-	$(VENV)/bin/nbdev_clean --fname nbs/13b_training_speed.ipynb && echo "nbs/13b_training_speed.ipynb and figures/training_speed.* are new: commit them"
+	PYTHONPATH="$(abspath $(VENV)/peers)$${PYTHONPATH:+:$$PYTHONPATH}" $(VENV)/bin/papermill -k python3 --cwd nbs nbs/92_training_speed.ipynb "$$copy/run.ipynb" \
+	    -r data "$$(realpath "$(DATA)")" -p base smollm2-135m-instruct -p limit 16 -p global_batch_size 8 -p shortest 300 -p longest 900 -p packed_length 1024 -p rounds 1 -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/92_training_speed.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/92_training_speed.ipynb && echo "nbs/92_training_speed.ipynb and figures/training_speed.* are new: commit them"
 
 conformance: $(VENV)/.dev ## judge gold, empty and published answers, and compare verdicts (some 10 minutes); DATA=FOLDER holds the files that the notebook names
-	@test -d "$(DATA)" || { echo "make conformance DATA=FOLDER needs a folder with the files that nbs/13c_conformance.ipynb names"; exit 1; }
+	@test -d "$(DATA)" || { echo "make conformance DATA=FOLDER needs a folder with the files that nbs/93_conformance.ipynb names"; exit 1; }
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/13c_conformance.ipynb "$$copy/run.ipynb" -r data "$$(realpath "$(DATA)")" -p limit 0 -p out figures && \
-	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/13c_conformance.ipynb && \
-	$(VENV)/bin/nbdev_clean --fname nbs/13c_conformance.ipynb && echo "nbs/13c_conformance.ipynb and figures/conformance.md are new: commit them"
+	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/93_conformance.ipynb "$$copy/run.ipynb" -r data "$$(realpath "$(DATA)")" -p limit 0 -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/93_conformance.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/93_conformance.ipynb && echo "nbs/93_conformance.ipynb and figures/conformance.md are new: commit them"
 
 corpus: $(VENV)/.dev ## make data sets of growing size, and measure them (some 20 minutes); SEEDS=FILE is JSONL of further functions
 	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
@@ -113,11 +112,11 @@ corpus: $(VENV)/.dev ## make data sets of growing size, and measure them (some 2
 	    sed "s|^  limit: .*|  limit: $$size|; s|^  seed_file: .*|  seed_file: \"$(if $(SEEDS),$(abspath $(SEEDS)))\"|" nbs/recipes/corpus.yaml > "$$copy/corpus-$$size.yaml" && \
 	    for stage in synthesis monologue; do $(VENV)/bin/semcoder reproduce "$$copy/corpus-$$size.yaml" --only $$stage || exit 1; done; \
 	done && \
-	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/14_corpus.ipynb "$$copy/run.ipynb" -p runs corpus-400,corpus-1300,corpus-0 -p out figures && \
-	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/14_corpus.ipynb && \
-	$(VENV)/bin/nbdev_clean --fname nbs/14_corpus.ipynb && echo "nbs/14_corpus.ipynb and figures/corpus.* are new: commit them"
+	$(VENV)/bin/papermill -k python3 --cwd nbs nbs/94_corpus.ipynb "$$copy/run.ipynb" -p runs corpus-400,corpus-1300,corpus-0 -p out figures && \
+	$(PY) -c '$(KEEP)' "$$copy/run.ipynb" nbs/94_corpus.ipynb && \
+	$(VENV)/bin/nbdev_clean --fname nbs/94_corpus.ipynb && echo "nbs/94_corpus.ipynb and figures/corpus.* are new: commit them"
 
-demo: $(VENV)/.run ## make the small run in nbs/fixtures anew, without its models
+demo: $(VENV)/.run ## make the small run in nbs/fixtures again, without its models
 	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 	$(VENV)/bin/semcoder reproduce demo --run fixture --home "$$home" && \
 	rm -rf nbs/fixtures/demo && cd "$$home/fixture" && \

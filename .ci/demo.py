@@ -1,4 +1,8 @@
-"""The demo in a real browser: an example and its repair, a program that tries to be a script, a question that is none. `demo.py FOLDER` keeps screenshots."""
+"""The demo in a real browser: demo.py [FOLDER]; the folder keeps screenshots.
+
+An example and its repair, a program that tries to be a script, a question that is none.
+"""
+
 import shutil
 import sys
 import time
@@ -11,17 +15,22 @@ from selenium.webdriver.common.keys import Keys
 
 from semcoder.demo import build, serve
 
-HOSTILE = '''def f(x):
+HOSTILE = """def f(x):
     "${document.title = 'taken'} {{#each this}}x{{/each}}"
     tag = "</pre><img src=x onerror=document.title='taken'><script>document.title='taken'</script>"
     return tag + x
-'''
+"""
 
 
 def browser() -> webdriver.Chrome:
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,1700"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--window-size=1300,1700",
+    ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
@@ -44,7 +53,8 @@ class Visitor:
             except Exception:
                 pass
             time.sleep(0.2)
-        raise SystemExit(f"FAILED: waited {seconds} seconds; the page shows\n{self.driver.find_element(By.TAG_NAME, 'body').text}")
+        text = self.driver.find_element(By.TAG_NAME, "body").text
+        raise SystemExit(f"FAILED: waited {seconds} seconds; the page shows\n{text}")
 
     def part(self, name: str):
         return self.driver.find_element(By.ID, name)
@@ -66,34 +76,60 @@ class Visitor:
 
 def example(visitor: Visitor) -> None:
     "The example with a bug: its run, marks of the right colours, a repair that passes."
-    [button] = [one for one in visitor.driver.find_elements(By.TAG_NAME, "button") if one.text.strip() == "a bug"]
+    [button] = [
+        one
+        for one in visitor.driver.find_elements(By.TAG_NAME, "button")
+        if one.text.strip() == "a bug"
+    ]
     button.click()
-    visitor.until(lambda: "largest" in visitor.driver.find_element(By.CSS_SELECTOR, "#code .cm-content").text)
+    visitor.until(
+        lambda: "largest" in visitor.driver.find_element(By.CSS_SELECTOR, "#code .cm-content").text
+    )
     visitor.part("go").click()
     visitor.until(lambda: "hold a program" in visitor.part("fixed").text)
     assert "result: 3" in visitor.part("run").text and "best = 3" in visitor.part("run").text
-    marks = [span.get_attribute("title").partition(":")[0] for span in visitor.part("told").find_elements(By.CSS_SELECTOR, "pre span")]
+    marks = [
+        span.get_attribute("title").partition(":")[0]
+        for span in visitor.part("told").find_elements(By.CSS_SELECTOR, "pre span")
+    ]
     assert {"true", "false"} <= set(marks) <= {"true", "false", "unknown"}, marks
     told = visitor.part("told").find_element(By.XPATH, ".//summary[contains(., 'without a model')]")
     told.click()
     visitor.until(lambda: "accepted" in visitor.part("told").text)
-    assert "result: 9" in visitor.part("fixed").text and "0 of these give" not in visitor.part("fixed").text
+    assert (
+        "result: 9" in visitor.part("fixed").text
+        and "0 of these give" not in visitor.part("fixed").text
+    )
 
 
 def hostile(visitor: Visitor) -> None:
     "A program and a value full of markup are text on the page and nothing else."
     visitor.ask(HOSTILE, "f('<svg onload=alert(1)>${1+1}{{1}}')", "'<b>'")
     visitor.until(lambda: "${1+1}{{1}}" in visitor.part("run").text)
-    visitor.until(lambda: "hold a program" in visitor.part("fixed").text and "'<b>'" in visitor.part("fixed").text)
-    assert HOSTILE.splitlines()[1].strip() in visitor.part("run").text and visitor.driver.title == "SemCoder"
+    visitor.until(
+        lambda: (
+            "hold a program" in visitor.part("fixed").text and "'<b>'" in visitor.part("fixed").text
+        )
+    )
+    assert (
+        HOSTILE.splitlines()[1].strip() in visitor.part("run").text
+        and visitor.driver.title == "SemCoder"
+    )
     for name in ("run", "told", "fixed"):
-        assert not visitor.part(name).find_elements(By.CSS_SELECTOR, "script, img, svg, pre b, td b, pre img"), name
+        assert not visitor.part(name).find_elements(
+            By.CSS_SELECTOR, "script, img, svg, pre b, td b, pre img"
+        ), name
 
 
 def refused(visitor: Visitor) -> None:
     "What is no question is answered by one line."
     visitor.ask("def f(x): return x\n", "g(1)", "")
-    visitor.until(lambda: "'g(1)' is no call of a function of this program: it defines f" in visitor.part("told").text)
+    visitor.until(
+        lambda: (
+            "'g(1)' is no call of a function of this program: it defines f"
+            in visitor.part("told").text
+        )
+    )
 
 
 def main(folder: Path | None) -> None:
@@ -105,10 +141,17 @@ def main(folder: Path | None) -> None:
         for scene in (example, hostile, refused):
             scene(visitor)
             print(f"{scene.__name__}: ok", flush=True)
-            if folder: driver.save_screenshot(str(folder / f"{scene.__name__}.png"))
-        loaded = driver.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
-        assert loaded and all(name.startswith(url) for name in loaded), [name for name in loaded if not name.startswith(url)]
-        severe = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+            if folder:
+                driver.save_screenshot(str(folder / f"{scene.__name__}.png"))
+        loaded = driver.execute_script(
+            "return performance.getEntriesByType('resource').map(entry => entry.name)"
+        )
+        assert loaded and all(name.startswith(url) for name in loaded), [
+            name for name in loaded if not name.startswith(url)
+        ]
+        severe = [
+            entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"
+        ]
         assert not severe, severe
     finally:
         driver.quit()
@@ -117,5 +160,8 @@ def main(folder: Path | None) -> None:
 
 if __name__ == "__main__":
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        sys.exit("SKIPPED: the demo was not looked at, for want of chromium and chromedriver (apt-get install chromium chromium-driver)")
+        sys.exit(
+            "SKIPPED: the demo was not looked at, for want of chromium and chromedriver "
+            "(apt-get install chromium chromium-driver)"
+        )
     main(Path(sys.argv[1]) if len(sys.argv) > 1 else None)

@@ -80,8 +80,19 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers  # noqa: E402
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast  # noqa: E402
 
 from semcoder.core import DataError, Sample, cache_dir, open_run  # noqa: E402
-from semcoder.cost import (  # noqa: E402
-    Setup,
+from semcoder.evaluation import benchmark  # noqa: E402
+from semcoder.llm import (  # noqa: E402
+    EMBEDDED,
+    Engine,
+    Sampling,
+    free_memory,
+    load_engine,
+    load_tokenizer,
+    prompt_ids,
+    vllm_python,
+)
+from semcoder.plan import (  # noqa: E402
+    TrainingShape,
     flops_per_token,
     generation_memory,
     load_shape,
@@ -89,20 +100,10 @@ from semcoder.cost import (  # noqa: E402
     this_machine,
     training_memory,
 )
-from semcoder.generation import (  # noqa: E402
-    EMBEDDED,
-    Engine,
-    Sampling,
-    free_memory,
-    load_tokenizer,
-    prompt_ids,
-)
-from semcoder.judging import benchmark  # noqa: E402
-from semcoder.llm import load_engine, vllm_python  # noqa: E402
-from semcoder.packing import Encoded, in_bfloat16, pack, packed_loss, separate  # noqa: E402
+from semcoder.samples import Encoded, in_bfloat16, pack, packed_loss, separate  # noqa: E402
 from semcoder.sandbox import Job, Sandbox, isolation  # noqa: E402
 from semcoder.tracing import trace_all  # noqa: E402
-from semcoder.training import Training, finetune, fit, launch_finetune  # noqa: E402
+from semcoder.training import FinetuneConfig, finetune, fit, launch_finetune  # noqa: E402
 
 SHAPES = {
     "1.3B": "deepseek-ai/deepseek-coder-1.3b-base",
@@ -192,7 +193,7 @@ SMALL = dict(
 
 
 def shape_of(bench: Bench, name: str, layers: int = 0, groups: int = 0) -> str:
-    """What to give to `cost.load_shape`: a name it knows, or a folder with the shape cut down.
+    """What to give to `plan.load_shape`: a name it knows, or a folder with the shape cut down.
 
     `layers` and `groups` are the layers and the heads of keys and values, 0 for the shape's own.
     The shape 'small' is small on a GPU too.
@@ -214,7 +215,7 @@ def shape_of(bench: Bench, name: str, layers: int = 0, groups: int = 0) -> str:
     return str(folder)
 
 
-def make_model(bench: Bench, setup: Setup) -> PreTrainedModel:
+def make_model(bench: Bench, setup: TrainingShape) -> PreTrainedModel:
     "A model with random weights, made on the device, as `training.load_trainable` would have it."
     torch.manual_seed(0)
     frozen = setup.precision == "mixed" and setup.method == "lora"
@@ -236,7 +237,7 @@ def make_model(bench: Bench, setup: Setup) -> PreTrainedModel:
     )
 
 
-def random_batch(setup: Setup) -> list[Encoded]:
+def random_batch(setup: TrainingShape) -> list[Encoded]:
     "The samples of one step as `setup` describes it, of random tokens."
     draw, words = random.Random(0), load_shape(setup.model)[0].vocab_size
     samples = itertools.chain(*packed_rows(setup))
@@ -308,18 +309,19 @@ def synchronize(bench: Bench) -> float:
 # Training
 
 
-def job_of(setup: Setup, samples: list[Encoded], epochs: int, bench: Bench) -> Training:
+def job_of(
+    setup: TrainingShape, samples: list[Encoded], epochs: int, bench: Bench
+) -> FinetuneConfig:
     "A training of `epochs` steps, each on all samples."
-    return Training(
-        name="check",
+    return FinetuneConfig(
         base=setup.model,
         method=setup.method,
         lr=3e-4,
         min_lr=3e-4,
-        warmup=0,
+        warmup_steps=0,
         epochs=epochs,
-        batch_size=len(samples),
-        row_tokens=setup.row,
+        global_batch_size=len(samples),
+        packed_length=setup.row,
         max_length=setup.row,
         lora_rank=setup.lora_rank,
         save_every=10**6,
@@ -329,7 +331,7 @@ def job_of(setup: Setup, samples: list[Encoded], epochs: int, bench: Bench) -> T
     )
 
 
-def room_for(bench: Bench, setup: Setup) -> int:
+def room_for(bench: Bench, setup: TrainingShape) -> int:
     "The bytes that the plan wants for a training; `NotRun` when the card has less."
     planned, card = training_memory(setup).total, this_machine()
     if bench.device != "cpu" and card.room(planned) < 0:
@@ -339,7 +341,7 @@ def room_for(bench: Bench, setup: Setup) -> int:
     return planned
 
 
-def training(bench: Bench, name: str, setup: Setup) -> Iterator[Row]:
+def training(bench: Bench, name: str, setup: TrainingShape) -> Iterator[Row]:
     "Speed, memory and losses of a training on one batch that is repeated."
     planned, samples = room_for(bench, setup), random_batch(setup)
     tokens = sum(len(sample.ids) for sample in samples)
@@ -370,9 +372,9 @@ def training(bench: Bench, name: str, setup: Setup) -> Iterator[Row]:
     )
 
 
-def setup_of(bench: Bench, name: str, **options: Any) -> Setup:
+def setup_of(bench: Bench, name: str, **options: Any) -> TrainingShape:
     "A step of 8192 tokens in rows of 4096, or a tiny one."
-    return Setup(
+    return TrainingShape(
         shape_of(bench, name),
         row=bench.size(4096, 128),
         rows=2,
@@ -404,7 +406,7 @@ def large_lora(bench: Bench) -> Iterator[Row]:
 
 def merging(bench: Bench) -> Iterator[Row]:
     "Whether a trained adapter computes the same when it is merged."
-    setup = Setup(
+    setup = TrainingShape(
         shape_of(bench, "1.3B", 4),
         method="lora",
         precision="float32",
@@ -471,7 +473,7 @@ def gradients(
 
 def packing(bench: Bench) -> Iterator[Row]:
     "Whether a packed row is its samples, one by one, and which attention computes it."
-    setup = Setup(
+    setup = TrainingShape(
         shape_of(bench, "1.3B", 2),
         precision="float32",
         row=bench.size(1200, 96),
@@ -542,7 +544,7 @@ def checkpoint(bench: Bench, name: str) -> str:
     "A folder with random weights in bfloat16 and a tokenizer of as many entries."
     folder = bench.folder / f"model-{name}"
     if not folder.exists():
-        model = make_model(bench, Setup(shape_of(bench, name), precision="bfloat16"))
+        model = make_model(bench, TrainingShape(shape_of(bench, name), precision="bfloat16"))
         model.set_attn_implementation("sdpa")
         model.generation_config.eos_token_id = 1
         model.save_pretrained(folder)
@@ -591,7 +593,9 @@ def speeds(bench: Bench, engine: Engine, batch: int) -> Iterator[Row]:
     _, alone, _ = timed(engine, prompts[-1:], sampling)
     texts, *_ = timed(engine, prompts, sampling)
     again, many, both = timed(engine, prompts, sampling)
-    parameters = training_memory(Setup(shape_of(bench, "1.3B"), precision="bfloat16")).weights / 2
+    parameters = (
+        training_memory(TrainingShape(shape_of(bench, "1.3B"), precision="bfloat16")).weights / 2
+    )
     share = 2 * parameters * both / this_machine().flops
     yield judged(
         f"{engine.name}, 1.3B: speed",
@@ -756,7 +760,7 @@ def giving_back(bench: Bench) -> Iterator[Row]:
     "Whether engines and trainings leave the device's memory as it was."
     if bench.device == "cpu":
         raise NotRun("there is no GPU")
-    setup = Setup(shape_of(bench, "1.3B", 4), row=512, sample=256)
+    setup = TrainingShape(shape_of(bench, "1.3B", 4), row=512, sample=256)
     torch.ones(64, 64, device=bench.device) @ torch.ones(64, 64, device=bench.device)
     before = settle(bench)
     for _ in range(2):
@@ -799,16 +803,15 @@ def lessons() -> list[Sample]:
     ]
 
 
-def small_job(bench: Bench) -> Training:
+def small_job(bench: Bench) -> FinetuneConfig:
     "A training of twelve steps on a small model, which keeps its state after each."
-    return Training(
-        name="resumed",
+    return FinetuneConfig(
         base=checkpoint(bench, "small"),
         lr=3e-4,
-        warmup=0,
+        warmup_steps=0,
         epochs=2,
-        batch_size=8,
-        row_tokens=256,
+        global_batch_size=8,
+        packed_length=256,
         max_length=256,
         save_every=1,
         device="cpu" if bench.device == "cpu" else "cuda",
@@ -841,11 +844,11 @@ def resuming(bench: Bench) -> Iterator[Row]:
     if bench.device == "cpu":
         yield Row("training started by accelerate", "there is no GPU", "the same losses", "not run")
         return
-    launch_finetune(lessons(), replace(job, launch="one_gpu"), home / "launched", {})
+    launch_finetune(lessons(), replace(job, accelerate_config="one_gpu"), home / "launched", {})
     apart = max(abs(a - b) for a, b in zip(whole, losses_in(home / "launched")))
     yield judged(
         "training started by accelerate",
-        f"launch one_gpu, losses at most {apart:.1e} apart",
+        f"accelerate_config one_gpu, losses at most {apart:.1e} apart",
         "at most 1e-3 apart",
         apart <= 1e-3,
     )
@@ -877,35 +880,40 @@ def train_child(bench: Bench, folder: str) -> Iterator[Row]:
 
 def recipe_of(bench: Bench, base: str, engine: str, out: Path) -> dict[str, dict[str, Any]]:
     "The recipe smoke, smaller, on the device, with another base; `engine` is that of stage 08."
-    device = {} if bench.device == "cpu" else {"device": "cuda", "launch": "one_gpu"}
-    learn = (
-        dict(base=base, max_tokens=4000, row_tokens=1024, max_length=1024, lr=1e-3, min_lr=1e-4)
-        | device
-    )
+    learn = dict(base=base, token_budget=4000, packed_length=1024, max_length=1024)
+    learn |= dict(lr=1e-3, min_lr=1e-4)
+    if bench.device != "cpu":
+        learn |= {"device": "cuda", "accelerate_config": "one_gpu"}
     return {
-        "04_synthesis": dict(packages="stdlib", programs=30, levels="1"),
-        "06_debugging": dict(limit=8),
-        "07_training": learn,
-        "08_evaluation": dict(
+        "synthesis": dict(packages="stdlib", programs=30, difficulty="1"),
+        "debugging": dict(limit=8),
+        "training": learn,
+        "evaluation": dict(
             models="base,tuned",
             base=base,
             benchmarks="pyx-o,humaneval",
             limit=8,
             humaneval_limit=2,
-            max_tokens=32,
-            code_tokens=32,
+            max_new_tokens=32,
+            code_max_new_tokens=32,
             engine=engine,
         ),
-        "09_refinement": dict(
+        "refinement": dict(
             base=base,
             model="tuned",
             limit=1,
             rounds=1,
-            max_tokens=32,
-            check_tokens=32,
+            max_new_tokens=32,
+            check_max_new_tokens=32,
         ),
-        "10_ablations": learn | dict(kinds="format", limit=4, benchmarks="pyx-o", answer_tokens=32),
-        "11_figures": dict(out=str(out)),
+        "ablations": learn
+        | dict(
+            factors="format",
+            limit=4,
+            benchmarks="pyx-o",
+            max_new_tokens=32,
+        ),
+        "figures": dict(output_dir=str(out)),
     }
 
 

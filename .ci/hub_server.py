@@ -319,7 +319,8 @@ class Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit_of(folder), "Accept-Ranges": "bytes"}
         if name not in files_of(folder):
             headers |= {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"}
-            return self._reply({"error": "Entry not found"}, 404, headers)
+            self._reply({"error": "Entry not found"}, 404, headers)
+            return
         data, entry = path.read_bytes(), blob(path)
         headers["ETag"] = f'"{entry.get("lfs", entry)["oid"]}"'
         if "lfs" in entry:
@@ -361,7 +362,8 @@ class Handler(BaseHTTPRequestHandler):
         url = f"{self.server.url}/{'' if kind == 'models' else kind + '/'}{name}"
         if folder.is_dir():
             message = "You already created this repo"
-            return self._reply({"error": message, "url": url}, 409, {"X-Error-Message": message})
+            self._reply({"error": message, "url": url}, 409, {"X-Error-Message": message})
+            return
         folder.mkdir(parents=True)
         self._reply({"url": url, "name": name, "id": name})
 

@@ -1,7 +1,11 @@
-"""Reads notebooks as a person does, in JupyterLab in a real browser: lab.py [NOTEBOOK...]. Needs Debian's chromium and chromium-driver.
+"""Reads notebooks as a person does, in JupyterLab in a real browser: lab.py [NOTEBOOK...].
 
-Each notebook is opened in a copy of nbs/ and run from the menu, top to bottom: every cell has to end, and none may fail. Then its display has
-to stand in the page as something drawn, not as text; the states of a long loop in a trace are hidden until a click unfolds them."""
+It needs Debian's chromium and chromium-driver. Each notebook is opened in a copy of nbs/ and run
+from the menu, top to bottom: every cell has to end, and none may fail. Then its display has to be
+in the page as something drawn; the states of a long loop in a trace are hidden until a click
+unfolds them.
+"""
+
 import contextlib
 import os
 import shutil
@@ -18,15 +22,33 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 ROOT = Path(__file__).resolve().parents[1]
-DISPLAYS = {"02_tracing": ".jp-OutputArea-output td", "02a_reach": ".jp-OutputArea-output pre span[style]", "04b_verification": ".jp-OutputArea-output span[title^=true]"}
-SETTINGS = {"notebook-extension/tracker": '{"windowingMode": "none"}', "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}'}
-FAILED = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
-STATES = "return [...document.querySelectorAll('.jp-Notebook .jp-CodeCell .jp-InputPrompt')].map(e => e.textContent)"
+DISPLAYS = {
+    "12_tracing": ".jp-OutputArea-output td",
+    "31_verification": ".jp-OutputArea-output span[title^=true]",
+}
+SETTINGS = {
+    "notebook-extension/tracker": '{"windowingMode": "none"}',
+    "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+}
+FAILED = (
+    ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], "
+    ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr']"
+)
+PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
+STATES = f"return [...document.querySelectorAll('{PROMPTS}')].map(e => e.textContent)"
+INDICATOR = ".jp-Notebook-ExecutionIndicator"
+LABEL = (
+    "//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')]"
+    "[text()='{text}']"
+)
 
 
 @contextlib.contextmanager
 def lab(folder: Path) -> Iterator[str]:
-    "JupyterLab over a copy of the notebooks, on a free port of this machine; every cell is kept in the page, so that all can be looked at."
+    """JupyterLab over a copy of the notebooks, on a free port of this machine.
+
+    Every cell stays in the page, so that all can be looked at.
+    """
     shutil.copytree(ROOT / "nbs", folder / "nbs", ignore=shutil.ignore_patterns(".*"))
     for name, text in SETTINGS.items():
         path = folder / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -34,8 +56,23 @@ def lab(folder: Path) -> Iterator[str]:
         path.write_text(text)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--ip=127.0.0.1", "--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'nbs'}"]
-    server = subprocess.Popen(command, env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")}, stdout=subprocess.DEVNULL, stderr=(folder / "log").open("w"))
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        f"--port={port}",
+        "--ip=127.0.0.1",
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={folder / 'nbs'}",
+    ]
+    server = subprocess.Popen(
+        command,
+        env=os.environ | {"JUPYTERLAB_SETTINGS_DIR": str(folder / "settings")},
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / "log").open("w"),
+    )
     try:
         until("JupyterLab", lambda: urlopen(f"http://127.0.0.1:{port}/api").status == 200)
         yield f"http://127.0.0.1:{port}/lab/tree/"
@@ -45,46 +82,84 @@ def lab(folder: Path) -> Iterator[str]:
 
 
 def browser() -> webdriver.Chrome:
+    """Chromium without a window, 1,300 pixels wide."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-                     "--disable-component-update", "--disable-sync", "--window-size=1300,1700"):
+    for argument in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--window-size=1300,1700",
+    ):
         options.add_argument(argument)
     return webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
 
 
 def until(what: str, there: Callable, seconds: float = 600):
-    "What `there` returns as soon as it is true; pages that are still being drawn are asked again."
+    """What `there` returns as soon as it is true; a page that is being drawn is asked again."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(Exception):
-            if found := there():
-                return found
+            if result := there():
+                return result
         time.sleep(0.3)
     raise SystemExit(f"FAILED: waited {seconds} seconds for {what}")
 
 
+def is_idle(driver: webdriver.Chrome) -> bool:
+    """Whether the kernel waits for work."""
+    status = driver.find_element(By.CSS_SELECTOR, INDICATOR).get_attribute("data-status")
+    return "Idle" in (status or "").title()
+
+
+def states_of(driver: webdriver.Chrome) -> list[str]:
+    """What is written beside each code cell: nothing, '*' while it runs, or its number."""
+    return [text.strip("[]: ") for text in driver.execute_script(STATES)]
+
+
+def press(driver: webdriver.Chrome, text: str) -> None:
+    """Click on an entry of the menu."""
+
+    def click() -> bool:
+        driver.find_element(By.XPATH, LABEL.format(text=text)).click()
+        return True
+
+    until(text, click)
+
+
+def begin(driver: webdriver.Chrome) -> bool:
+    """Run > Run All Cells; False where the page was still being set up and did nothing."""
+    press(driver, "Run")
+    press(driver, "Run All Cells")
+    try:
+        return until("the first cell", lambda: any(states_of(driver)), 20)
+    except SystemExit:
+        return False
+
+
+def has_ended(driver: webdriver.Chrome) -> bool:
+    """Whether a cell has failed, or all have ended."""
+    if driver.find_elements(By.CSS_SELECTOR, FAILED):
+        return True
+    states = states_of(driver)
+    return is_idle(driver) and "*" not in states and states[-1].isdigit()
+
+
 def run_all(driver: webdriver.Chrome) -> int:
-    "Run > Run All Cells, until all have ended or one has failed, and the number of cells that ran."
-    kernel = lambda: "Idle" in driver.find_element(By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator").get_attribute("data-status").title()
-    label = lambda text: driver.find_element(By.XPATH, f"//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')][text()='{text}']")
-    press = lambda text: until(text, lambda: label(text).click() is None)
-    states = lambda: [text.strip("[]: ") for text in driver.execute_script(STATES)]
-
-    def begun() -> bool:
-        "A page that was still being set up takes the click and does nothing: it is asked again."
-        press("Run"), press("Run All Cells")
-        with contextlib.suppress(SystemExit):
-            return until("the first cell", lambda: any(states()), 20)
-
-    until("the kernel", kernel)
-    until("the first cell", begun)
-    until("the end of the last cell", lambda: driver.find_elements(By.CSS_SELECTOR, FAILED) or kernel() and "*" not in (shown := states()) and shown[-1].isdigit())
-    return len(states())
+    """Runs all cells, until all have ended or one has failed; returns their number."""
+    until("the kernel", lambda: is_idle(driver))
+    until("the first cell", lambda: begin(driver))
+    until("the end of the last cell", lambda: has_ended(driver))
+    return len(states_of(driver))
 
 
 def unfold(driver: webdriver.Chrome) -> None:
-    "Click on the middle of a long loop, and see its states."
+    """Click on the middle of a long loop, and see its states."""
     fold = driver.find_element(By.CSS_SELECTOR, ".jp-OutputArea-output td details")
     before = fold.size["height"]
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", fold)
@@ -93,18 +168,30 @@ def unfold(driver: webdriver.Chrome) -> None:
 
 
 def read(driver: webdriver.Chrome, url: str, name: str) -> None:
+    """Runs a notebook and looks at its display."""
     driver.get(f"{url}{name}.ipynb?reset")
     count = run_all(driver)
     failed = driver.find_elements(By.CSS_SELECTOR, FAILED)
     assert not failed, f"{name}: {failed[0].text}"
-    shown = [element for element in driver.find_elements(By.CSS_SELECTOR, DISPLAYS[name]) if element.is_displayed()]
+    shown = [
+        element
+        for element in driver.find_elements(By.CSS_SELECTOR, DISPLAYS[name])
+        if element.is_displayed()
+    ]
     assert shown, f"{name}: nothing is drawn at {DISPLAYS[name]}"
-    if name == "02_tracing":
+    if name == "12_tracing":
         unfold(driver)
-    print(f"{name}: {count} cells ran in JupyterLab, {len(shown)} parts of its displays are drawn", flush=True)
+    print(
+        f"{name}: {count} cells ran in JupyterLab, {len(shown)} parts of its displays are drawn",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, lab(Path(folder)) as url, contextlib.closing(browser()) as driver:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lab(Path(folder)) as url,
+        contextlib.closing(browser()) as driver,
+    ):
         for name in sys.argv[1:] or DISPLAYS:
             read(driver, url, name)

@@ -1,7 +1,9 @@
 """Find the versions in .ci/versions.txt anew: `python .ci/lock.py`, where uv is installed.
 
-They are what all extras get together on Linux, so the newest that the pinned vLLM allows, for each version of Python.
+They are what all extras get together on Linux, so the newest that the pinned vLLM allows, for each
+version of Python.
 """
+
 import os
 import re
 import subprocess
@@ -11,13 +13,18 @@ from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13")
 HEAD = """\
-# The versions that the tests run under: those of the GPU environment (all extras, vLLM included), found by .ci/lock.py.
-# A constraints file: pip install -c .ci/versions.txt -e '.[notebooks,seeds]'. vLLM 0.32 is what keeps transformers below 5.20.
+# The versions that the tests run under: those of the GPU environment (all extras, vLLM included),
+# written by .ci/lock.py. A constraints file:
+#     pip install -c .ci/versions.txt -e '.[notebooks,seeds]'
+# vLLM 0.32 is what keeps transformers below 5.20.
 """
 
 
 def versions(python: str, file: Path) -> dict[str, str]:
-    """Package -> version of the environment with all extras under this Python; versions that stand in `file` are preferred."""
+    """Package -> version of the environment with all extras under this Python.
+
+    Versions that are in `file` are preferred.
+    """
     what = ["setup.py", "--all-extras", "--refresh-package", "semcoder", "--output-file", str(file)]
     where = ["--python-version", python, "--python-platform", "x86_64-manylinux_2_28"]
     command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate"]
@@ -29,11 +36,16 @@ def merged(resolved: dict[str, dict[str, str]]) -> list[str]:
     """The lines of a constraints file; a version that not every Python gets says which ones do."""
     lines = []
     for name in sorted(set().union(*resolved.values())):
-        found = {python: packages[name] for python, packages in resolved.items() if name in packages}
+        found = {
+            python: packages[name] for python, packages in resolved.items() if name in packages
+        }
         if len(set(found.values())) == 1:
             lines.append(f"{name}=={found.popitem()[1]}")
         else:
-            lines += [f"{name}=={version} ; python_version == '{python}'" for python, version in found.items()]
+            lines += [
+                f"{name}=={version} ; python_version == '{python}'"
+                for python, version in found.items()
+            ]
     return lines
 
 
@@ -41,7 +53,9 @@ if __name__ == "__main__":
     os.chdir(Path(__file__).parents[1])
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "versions.txt")
-        versions("3.12", file)    # a first choice, so that each Python departs from it only where it must
+        versions(
+            "3.12", file
+        )  # a first choice, so that each Python departs from it only where it must
         lines = merged({python: versions(python, file) for python in PYTHONS})
     Path(".ci/versions.txt").write_text(HEAD + "\n".join(lines) + "\n")
     print(f"{len(lines)} versions in .ci/versions.txt", file=sys.stderr)

@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import yaml
-
 from hub_server import Hub, serving
 from make_repositories import make_repositories
 
@@ -31,39 +30,48 @@ RECIPES = PROJECT / "nbs" / "recipes"
 
 # What the sizes in a recipe become, and what a stage has in addition because its default is large.
 SMALL = {
-    "04_synthesis": {"programs": 24, "calls": 2},
-    "05_monologue": {"per_problem": 1},
-    "07_training": {"batch_size": 6, "row_tokens": 2048, "max_length": 1024},
-    "08_evaluation": {
+    "synthesis": {
+        "programs": 24,
+        "inputs_per_program": 2,
+        "teacher": "smollm2-135m-instruct",
+        "teacher_programs": 2,
+        "retries": 0,
+        "max_new_tokens": 32,
+        "input_model": "smollm2-135m-instruct",
+        "engine": "transformers",
+    },
+    "monologue": {"per_problem": 1},
+    "training": {"global_batch_size": 6, "packed_length": 2048, "max_length": 1024},
+    "evaluation": {
         "limit": 2,
         "humaneval_limit": 2,
-        "max_tokens": 16,
-        "code_tokens": 16,
-        "batch": 4,
+        "max_new_tokens": 16,
+        "code_max_new_tokens": 16,
+        "inference_batch_size": 4,
     },
-    "09_refinement": {
+    "refinement": {
         "limit": 2,
         "rounds": 2,
-        "checks": 1,
-        "max_tokens": 16,
-        "check_tokens": 16,
-        "batch": 4,
+        "num_self_checks": 1,
+        "max_new_tokens": 16,
+        "check_max_new_tokens": 16,
+        "inference_batch_size": 4,
     },
-    "10_ablations": {
+    "ablations": {
         "limit": 2,
         "cruxeval_limit": 2,
         "seeds": "0",
-        "batch_size": 4,
-        "row_tokens": 2048,
-        "max_tokens": 4000,
+        "global_batch_size": 4,
+        "packed_length": 2048,
+        "token_budget": 4000,
         "samples": 4,
-        "answer_tokens": 8,
-        "batch": 4,
+        "max_new_tokens": 8,
+        "inference_batch_size": 4,
     },
 }
-LIMITS = {"04_synthesis": 40, "06_debugging": 8, "07_training": 12}
+LIMITS = {"synthesis": 40, "debugging": 8, "training": 12}
 TWINS = {"fsdp8": "fsdp2_cpu", "one_gpu": "one_cpu"}
-FRAME = "### A question\n{question}\n### Its answer\n{start}\n"
+CHAT_TEMPLATE = "### A question\n{question}\n### Its answer\n{start}\n"
 
 
 class Failure(Exception):
@@ -161,21 +169,21 @@ def changes(stage: str, section: dict, home: Path) -> Iterator[tuple[str, object
         yield "limit", LIMITS[stage]
     if section.get("device") == "cuda":
         yield "device", "cpu"
-    if "launch" in section:
-        twin = TWINS[section["launch"]]
+    if "accelerate_config" in section:
+        twin = TWINS[section["accelerate_config"]]
         known = PROJECT / "nbs" / "accelerate" / f"{twin}.yaml"
-        yield "launch", twin if known.is_file() else str(home / f"{twin}.yaml")
+        yield "accelerate_config", twin if known.is_file() else str(home / f"{twin}.yaml")
     if section.get("templates") == "":
         yield "templates", str(home / "templates")
-    if section.get("launch") == "fsdp8" and "kinds" in section:
-        yield "kinds", "direction"  # three variants; the recipe `gpu` makes those of all kinds
+    if section.get("accelerate_config") == "fsdp8" and "factors" in section:
+        yield "factors", "direction"  # three variants; the recipe `gpu` makes those of all factors
 
 
 def small(recipe: str, home: Path) -> Path:
     """Write the small recipe of a real one, and print what was changed; its path."""
     sections = yaml.safe_load((RECIPES / f"{recipe}.yaml").read_text())
-    if "07_training" in sections and "04_synthesis" in sections:
-        sections.setdefault("06_debugging", {})
+    if "training" in sections and "synthesis" in sections:
+        sections.setdefault("debugging", {})
     for stage, section in sorted(sections.items()):
         for key, value in changes(stage, dict(section), home):
             if section.get(key) != value:
@@ -192,7 +200,7 @@ def prepare(home: Path) -> None:
     one = yaml.safe_load((PROJECT / "nbs" / "accelerate" / "one_gpu.yaml").read_text())
     (home / "one_cpu.yaml").write_text(yaml.safe_dump(one | {"use_cpu": True}))
     (home / "templates").mkdir(exist_ok=True)
-    (home / "templates" / "magicoder.txt").write_text(FRAME)
+    (home / "templates" / "magicoder.txt").write_text(CHAT_TEMPLATE)
     words = asdict(replace(TEMPLATE, name="rehearsal"))
     (home / "templates" / "semcoder.yaml").write_text(yaml.safe_dump(words))
 

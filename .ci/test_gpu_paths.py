@@ -14,11 +14,12 @@ from torch.distributed.fsdp import MixedPrecisionPolicy
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from transformers import AutoConfig, LlamaForCausalLM, PreTrainedModel
 
-from semcoder import packing, training
+from semcoder import samples as packing
+from semcoder import training
 from semcoder.core import EngineError, Sample
-from semcoder.generation import load_model
-from semcoder.packing import encode
-from semcoder.training import Training, load_trainable, start, training_step
+from semcoder.llm import load_model
+from semcoder.samples import encode
+from semcoder.training import FinetuneConfig, load_trainable, start, training_step
 
 SAMPLES = [Sample("nl2code", "direct", f"Write {n}.\n", f"return {n}\n", "") for n in range(4)]
 SENT = {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}
@@ -69,7 +70,7 @@ def two_processes(monkeypatch) -> Iterator[None]:
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_unfilled_model_is_like_a_loaded_one(base, bare, dtype):
     """Without any file of weights: the same shapes, types and buffers, tied alike, in memory."""
-    loaded, unfilled = load_model(base, dtype)[0], training._unfilled(str(bare), dtype)
+    loaded, unfilled = load_model(base, dtype)[0], training._unfilled_model(str(bare), dtype)
     for tensors in ("named_parameters", "named_buffers"):
         expected, actual = (dict(getattr(m, tensors)()) for m in (loaded, unfilled))
         assert list(actual) == list(expected)
@@ -84,7 +85,7 @@ def test_unfilled_model_is_like_a_loaded_one(base, bare, dtype):
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_second_process_reads_no_weights(bare, second_process, method):
     """A process that is sent its weights can do without the file; its model is wholly shaped."""
-    model, tokenizer = load_trainable(Training(base=str(bare), method=method, lora_rank=2))
+    model, tokenizer = load_trainable(FinetuneConfig(base=str(bare), method=method, lora_rank=2))
     assert tokenizer.eos_token
     assert not any(parameter.is_meta for parameter in model.parameters())
 
@@ -94,13 +95,13 @@ def test_other_processes_read_weights(bare, second_process, monkeypatch, name):
     """The first process, and each one where nothing is sent, cannot do without the file."""
     monkeypatch.setenv(name, "0" if name == "RANK" else "false")
     with pytest.raises(EngineError, match="cannot load model"):
-        load_trainable(Training(base=str(bare)))
+        load_trainable(FinetuneConfig(base=str(bare)))
 
 
 def test_every_process_reads_an_adapter(base, tmp_path, second_process):
     """An adapter is merged into its base wherever it is trained on."""
     write_adapter(tmp_path / "adapter", base, str(base))
-    model, _ = load_trainable(Training(base=str(tmp_path / "adapter"), precision="float32"))
+    model, _ = load_trainable(FinetuneConfig(base=str(tmp_path / "adapter"), precision="float32"))
     merged = load_model(tmp_path / "adapter")[0]
     assert all(map(torch.equal, model.parameters(), merged.parameters()))
 
@@ -110,7 +111,7 @@ def test_every_process_reads_an_adapter(base, tmp_path, second_process):
 
 def test_gradients_are_added_up_once_a_step(base, two_processes):
     """Processes with a whole model each exchange gradients after the last row of a step alone."""
-    config = Training(base=str(base), device="cpu", precision="float32", row_tokens=1)
+    config = FinetuneConfig(base=str(base), device="cpu", precision="float32", packed_length=1)
     accelerator = start(config)
     model, tokenizer = load_trainable(config)
     step = encode(SAMPLES, tokenizer, 1000).samples
@@ -133,7 +134,7 @@ def started(monkeypatch, version: str, precision: str) -> Accelerator:
     sends = dict.fromkeys(SENT, "false")
     for name, value in {**sends, "ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": version}.items():
         monkeypatch.setenv(name, value)
-    return start(Training(device="cpu", precision=precision))
+    return start(FinetuneConfig(device="cpu", precision=precision))
 
 
 def test_gradients_are_added_up_in_float32(two_processes, monkeypatch):
@@ -173,12 +174,12 @@ def test_gpu_without_bfloat16(old_gpu, device, precision):
     """The line names the GPU and the precision that it can compute in."""
     line = f"^Tesla T4 .* bfloat16: use precision='float32' instead of '{precision}'$"
     with pytest.raises(EngineError, match=line):
-        start(Training(device=device, precision=precision))
+        start(FinetuneConfig(device=device, precision=precision))
 
 
 def test_cpu_beside_a_gpu_without_bfloat16(old_gpu):
     """The GPU is not asked for a training on the CPU."""
-    assert start(Training(device="cpu", precision="mixed")).device.type == "cpu"
+    assert start(FinetuneConfig(device="cpu", precision="mixed")).device.type == "cpu"
 
 
 class OnGpu(torch.Tensor):

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from semcoder.cli import app
 from semcoder.core import DataError, open_run
-from semcoder.decontamination import named_items
+from semcoder.dataset import named_items
 from semcoder.hub import dataset_commit, dataset_rows
-from semcoder.mixture import Corpus, ingredients, released_samples
+from semcoder.samples import Corpus, ingredients, released_samples
 
 DOUBLE = "def f(x): # [L5]\n    return 2 * x # [L6]"
 FORWARD = {
@@ -179,7 +179,7 @@ def test_pushed_data_set_loads_again(empty_hub, tmp_path, monkeypatch):
 def test_pushed_checkpoint_loads_again(empty_hub, tmp_path, monkeypatch):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from semcoder.generation import load_model, load_tokenizer
+    from semcoder.llm import load_model, load_tokenizer
 
     monkeypatch.setenv("HF_TOKEN", "good")
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
