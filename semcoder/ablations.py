@@ -551,7 +551,7 @@ def run_ablations(store: Run, config: AblationsConfig) -> None:
     params = stage_params(config, free)
     params["data"] = {bench.name: bench.data for bench in benches}
     reads = ["synthesis", "monologue", "debugging"]
-    with store.stage("ablations", reads=reads, **params) as stage:
+    with store.stage("ablations", reads=reads, settings_of=config, **params) as stage:
         learned = chain.from_iterable(job.samples for job in jobs)
         samples = {s.id: s for s in learned}
         stage.map("variants", [job.variant for job in jobs], list, len(jobs))

@@ -983,17 +983,21 @@ class Run:
         config: Config | None = None,
         *,
         reads: Iterable[str] = (),
+        settings_of: Config | None = None,
         **params: Any,
     ) -> Stage:
         """Open a stage for writing; use it in a `with` block.
 
         Its parameters are the fields of `config` and `params`. `reads` names the stages whose rows
-        it takes.
+        it takes. With `settings_of` in the place of `config` only `params` name the folder, and
+        the runner still finds the stage by that configuration.
         """
         params = self.portable(params)
         settings = self.portable(plain(config)) if config else params
         fingerprints = {read: self.fingerprint(read) for read in reads}
         plan = {"stage": name, "params": settings | params, "reads": fingerprints}
+        if settings_of:
+            settings = self.portable(plain(settings_of))
         stage = Stage(self.path / name, plan, settings)
         if self.demo:
             shutil.rmtree(stage.path, ignore_errors=True)

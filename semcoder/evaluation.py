@@ -1495,7 +1495,8 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
     params = stage_params(config)
     params["data"] = {bench.name: bench.data for bench in benches}
     params["entries"] = _entries(store, models)
-    with store.stage("evaluation", reads=_stages_read(models), **params) as stage:
+    reads = _stages_read(models)
+    with store.stage("evaluation", reads=reads, settings_of=config, **params) as stage:
         stage.note(isolation=isolation())
         if left_out:
             stage.note(left_out=left_out)

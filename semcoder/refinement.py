@@ -603,7 +603,7 @@ def run_refinement(store: Run, config: RefinementConfig) -> None:
     reads = ["evaluation", "synthesis", "debugging", "monologue"]
     if config.model == "tuned":
         reads.append("training")
-    stage = store.stage("refinement", reads=reads, **params)
+    stage = store.stage("refinement", reads=reads, settings_of=config, **params)
     with engine, use_cluster(config.cluster), stage:
         stage.note(isolation=isolation())
         start: dict[str, Verdict] = {}
