@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAUSES', 'HIDDEN', 'ATOMS', 'MISSING', 'PLAIN', 'LARGE', 'NONE_YET', 'COMPREHENSIONS', 'FrameTracer',
-           'last_operation', 'next_instruction', 'unwrap', 'Budget', 'Tracer', 'require_stack', 'Snapshot', 'dump',
-           'is_plain', 'are_small', 'bound_names', 'entry_names', 'Statement', 'Program', 'first_line', 'make_run']
+           'last_operation', 'next_instruction', 'unwrap', 'Budget', 'Tracer', 'is_traced', 'callers', 'require_stack',
+           'Snapshot', 'dump', 'is_plain', 'are_small', 'bound_names', 'entry_names', 'Statement', 'Program',
+           'first_line', 'make_run']
 
 # %% ../nbs/12_tracer.ipynb #3eb88285
 import ast
@@ -32,6 +33,8 @@ class FrameTracer:
         self.start = 0  # the instruction at which it began
         self.raised = False  # an exception left it
         self.reraised = self.closed = ""  # literals of exceptions that have no event of their own
+        self.thrown = -1  # the instruction of a yield at which an exception arrived, and its line
+        self.thrown_line = 0
         self.returning: Statement | None = None  # a return whose finally blocks still run
 
     def start_call(self, frame: FrameType) -> Any:
@@ -44,19 +47,25 @@ class FrameTracer:
 
     def event(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Called by the interpreter for each event of the frame."""
-        if self.tracer.truncated:
-            return None
+        if not self.tracer.truncated:
+            self.record(frame, event, argument)
+        trace_function = frame.f_trace
+        refreshed = frame.f_locals  # noqa: F841, see `Tracer.enter`
+        return trace_function
+
+    def record(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Turns an event into steps."""
         try:
+            self.tracer.visit(frame)
             if event == "line":
                 self.begin(self.tracer.statement(frame.f_lineno), frame)
             elif event == "exception":
                 self.fail(frame, argument[0], argument[1])
             elif event == "return":
                 self.leave(frame, argument)
-                self.tracer.depth -= 1
+                self.tracer.go_back(frame)
         except self.tracer.stop_errors:
             self.tracer.stop()
-        return frame.f_trace
 
     def emit(self, line: int, event: str, text: str) -> None:
         self.tracer.add(line, event, self.function, {event: text}, [])
@@ -69,6 +78,8 @@ class FrameTracer:
         if self.statement:
             self.finish(self.statement, frame, statement.line)
         self.statement, self.start = statement, frame.f_lasti
+        if self.thrown >= 0 and statement is self.tracer.statement(self.thrown_line):
+            self.thrown = -1  # the exception was caught, and the yield comes again
         if self.returning and statement.line not in self.returning.cleanup:
             self.returning = None
         error = sys.exc_info()[1]
@@ -152,6 +163,8 @@ class FrameTracer:
         if kind is StopAsyncIteration and self.tracer.program.is_async_loop(statement.line):
             return
         self.raised = True
+        if operation in PAUSES:
+            self.thrown, self.thrown_line = frame.f_lasti, frame.f_lineno
         if kind is GeneratorExit and operation in PAUSES:
             self.closed = self.tracer.text(error)
         else:
@@ -160,10 +173,14 @@ class FrameTracer:
         self.raised, self.statement = True, statement
 
     def leave(self, frame: FrameType, value: Any) -> None:
-        """The frame is left by a yield, a return, or an exception (as if it returned None)."""
+        """The frame is left by a yield, a return, or an exception (as if it returned None).
+
+        An exception that gets past a `with` or `finally` leaves at the instruction at which it was
+        raised, which is a yield when it was thrown into a generator."""
         statement = self.statement or self.tracer.statement(frame.f_lineno)
         operation = last_operation(frame)
-        if operation in PAUSES and not (self.raised and value is None):
+        failed = value is None and (self.raised or self.thrown == frame.f_lasti)
+        if operation in PAUSES and not failed:
             self.emit(statement.line, "yield", self.tracer.text(unwrap(value)))
             return
         if self.statement and not self.closed:
@@ -213,6 +230,7 @@ class Budget(NamedTuple):
     characters: int = 1_000_000  # of all literals
     bytes: int = 200_000_000  # of values that are looked at for changes
     finish: bool = True  # whether the run goes on to its result when the budget is spent
+    interrupt: bool = False  # whether Ctrl-C ends the run and reaches the caller
 
 
 class Tracer:
@@ -222,23 +240,58 @@ class Tracer:
         self.program, self.sandbox, self.budget = program, sandbox, budget
         self.characters, self.bytes = budget.characters, budget.bytes  # what is left
         self.steps: list[tuple] = []
-        self.depth, self.truncated = 0, False
+        self.frame, self.depth = 0, 0  # where the run is: the frame's id, and the traced calls
+        self.truncated = False
         self.stop_errors = (sandbox.TooLarge, RecursionError, MemoryError)
 
     def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        """Called by the interpreter for every new or resumed frame; returns its trace function."""
+        """Called by the interpreter for every new or resumed frame; returns its trace function.
+
+        Before Python 3.13 the interpreter copies `f_locals` to the variables when a trace function
+        returns. The access right before that makes the copy a fresh one, so that nothing is lost of
+        what another thread has written into a closure meanwhile."""
+        trace_function = self.frame_tracer(frame)
+        refreshed = frame.f_locals  # noqa: F841
+        return trace_function
+
+    def frame_tracer(self, frame: FrameType) -> Any:
+        """The trace function of a frame; None for those of libraries and of comprehensions."""
         code = frame.f_code
-        is_traced = code.co_filename == "<program>"
+        is_of_program = code.co_filename == "<program>"
         try:
-            if self.depth > 60 or not is_traced:
+            if self.depth > 60 or not is_of_program:
                 require_stack(6)
-            if not is_traced or code.co_name in HIDDEN or not code.co_flags & 2:
+            if not is_of_program or code.co_name in HIDDEN or not code.co_flags & 2:
                 return None
-            self.depth += 1
-            return frame.f_trace or FrameTracer(self, code.co_name).start_call(frame)
+            if frame.f_trace:
+                return frame.f_trace
+            frame.f_trace = FrameTracer(self, code.co_name).event
+            self.visit(frame)
+            return frame.f_trace.__self__.start_call(frame)
         except self.stop_errors:
             self.stop()
             return None
+
+    def visit(self, frame: FrameType) -> None:
+        """Sets the depth to that of a frame: the number of traced calls that have not returned.
+
+        It is counted where the run does not come from the caller: an exception that is thrown into
+        a generator gets past the calls of those that delegate to it."""
+        if self.frame == id(frame):
+            return
+        if self.frame == id(frame.f_back):
+            self.depth += 1
+        else:
+            self.depth = sum(is_traced(each) for each in callers(frame))
+        self.frame = id(frame)
+
+    def go_back(self, frame: FrameType) -> None:
+        """A frame is left: the run goes on in its caller, if that is traced."""
+        if is_traced(frame.f_back):
+            self.frame = id(frame.f_back)
+            self.depth -= 1
+        else:
+            self.frame = 0
 
     def statement(self, line: int) -> "Statement":
         """The statement around a line."""
@@ -279,6 +332,18 @@ class Tracer:
 
 
 HIDDEN = {"<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>"}
+
+
+def is_traced(frame: FrameType | None) -> bool:
+    """Whether a frame has a trace function of ours."""
+    return frame is not None and type(getattr(frame.f_trace, "__self__", None)) is FrameTracer
+
+
+def callers(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame, its caller, and so on."""
+    while frame:
+        yield frame
+        frame = frame.f_back
 
 
 def require_stack(levels: int) -> None:
@@ -485,6 +550,8 @@ def make_run(
         except MemoryError:
             raise
         except BaseException as failure:
+            if budget.interrupt and isinstance(failure, KeyboardInterrupt):
+                raise
             error = failure
         finally:
             truncated = tracer.truncated or sys.gettrace() != tracer.enter

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WHOLE', 'LONGEST_TEST', 'HUMANEVAL', 'HUMANEVAL_PLUS', 'RELEASES', 'MBPP_DATA', 'MBPP_PLUS', 'SIZES', 'LCB',
-           'LCB_TABLES', 'LCB_RELEASES', 'Task', 'Result', 'Coding', 'HumanEval', 'load_humaneval', 'EvalPlus',
-           'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp', 'MBPPPlus', 'load_mbpp_plus', 'visible_tests',
-           'Question', 'Test', 'Contests', 'load_lcb']
+           'LCB_TABLES', 'LCB_RELEASES', 'Task', 'Result', 'without_tests', 'Coding', 'HumanEval', 'load_humaneval',
+           'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp', 'MBPPPlus', 'load_mbpp_plus',
+           'visible_tests', 'Question', 'Test', 'Contests', 'load_lcb']
 
 # %% ../nbs/41_coding.ipynb #44a23e3e
 import ast
@@ -27,7 +27,7 @@ from typing import Any
 
 from .core import Completion, DataError, Record, digest, fetch
 from .hub import dataset_rows, hub_errors
-from .prompts import parse
+from .prompts import find_programs, is_python, parse
 from semcoder.reasoning import (
     Benchmark,
     Source,
@@ -159,6 +159,18 @@ def decide(output: Output, check: Outcome) -> Result:
 # %% ../nbs/41_coding.ipynb #63ac0cd5
 WHOLE = "# A whole program.\n"  # begins an answer that is not put behind the prompt
 LONGEST_TEST = 1200
+_NO_TESTS = "has no tests, so every program would pass: leave it out, or get the data again"
+
+
+def without_tests(program: str) -> str:
+    """A program without assertions and expressions behind its last definition, as EvalPlus does."""
+    lines = program.split("\n")
+    for node in reversed(ast.parse(program).body):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            break
+        if isinstance(node, ast.Assert | ast.Expr):
+            del lines[node.lineno - 1 : node.end_lineno]
+    return "\n".join(lines)
 
 
 class Coding(Benchmark):
@@ -191,13 +203,21 @@ class Coding(Benchmark):
         return item.prompt.rstrip()
 
     def extract(self, completion: Completion) -> str | None:
-        if completion.style == "solution":
-            return WHOLE + completion.text
-        if completion.style != "completion" or completion.round:
+        """The answer in a completion: a whole program, or what goes on behind the prompt."""
+        text = completion.text
+        if completion.style not in ("completion", "solution") or completion.round:
             return super().extract(completion)
-        ends = [completion.text.find(end) for end in self.ends]
-        text = completion.text[: min((end for end in ends if end > 0), default=None)]
-        prompt = "[CODE]\n" + completion.prompt
+        is_body = text.lstrip("\n")[:1] in (" ", "\t")
+        item = self.by_id[completion.item_id]
+        programs = [] if is_body else find_programs(text, item.entry_point)
+        if completion.style == "solution":
+            whole = text if is_python(text) else "".join(programs[-1:])
+            return WHOLE + whole if whole else None
+        if programs:
+            return without_tests(programs[-1])
+        ends = [text.find(end) for end in self.ends]
+        text = text[: min((end for end in ends if end > 0), default=None)]
+        prompt = "[CODE]\n" + (completion.prompt or item.prompt)
         return parse("nl2code", "direct", text, prompt) if text.strip() else None
 
     def program(self, item: Task, answer: str) -> str:
@@ -238,7 +258,10 @@ class Coding(Benchmark):
             def result(item: Task, program: str) -> Result:
                 # `pass` makes an error of what a program that was cut off left open.
                 code = f"{program}\npass\n{item.setup}\n"
-                for phase, inputs in enumerate(self.phases(item, checkers)):
+                phases = self.phases(item, checkers)
+                if not any(_parts(_tree(inputs)) for inputs in phases):
+                    raise DataError(f"{item.item_id} {_NO_TESTS}")
+                for phase, inputs in enumerate(phases):
                     call = f"run_inputs({self.target(item)}, {inputs}, {self.input_seconds})"
                     output = parse_output(programs.run(code, call))
                     values = f"[{', '.join(output.values)}]"
@@ -483,6 +506,8 @@ def load_mbpp(name: str, path: Path | None) -> MBPP:
 def _mbpp_task(row: dict) -> Task:
     code = row["code"].replace("\r\n", "\n")
     tests = [test.replace("\n", " ") for test in row["test_list"]]
+    if not tests:
+        raise DataError(f"Mbpp/{row['task_id']} {_NO_TESTS}")
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
     text = row.get("text") or row["prompt"]
     return Task(
@@ -537,8 +562,8 @@ def values_as_tuples(value: dict) -> dict:
 
 
 def as_sets(value: list) -> list:
-    """A list of sets; an empty one is `{}`, as in EvalPlus."""
-    return [set(part) if part else {} for part in value]
+    """A list of sets; an empty one and a dictionary are `{}`, as in EvalPlus."""
+    return [set(part) if isinstance(part, list) and part else {} for part in value]
 
 
 _TYPES = {
@@ -720,6 +745,8 @@ def tests_of(item: Question) -> list[Test]:
     except (ValueError, TypeError) as error:
         reason = f"its tests cannot be read ({error})"
         raise DataError(f"{item.item_id}: {reason}: get the data again") from None
+    if not rows:
+        raise DataError(f"{item.item_id} {_NO_TESTS}")
     return [Test(row["input"], row["output"]) for row in rows]
 
 # %% ../nbs/41_coding.ipynb #abdc4b22

@@ -137,7 +137,8 @@ class Benchmark:
         if completion.round:  # a repaired program
             task, style = "refine", "monologue"
         template = self.templates.get(completion.template, TEMPLATE)
-        return template.parse(task, style, completion.text, completion.prompt)
+        entry_point = getattr(self.by_id.get(completion.item_id), "entry_point", "")
+        return template.parse(task, style, completion.text, completion.prompt, entry_point)
 
 # %% ../nbs/40_reasoning.ipynb #437e20fa
 def _expression(text: str) -> ast.expr | None:
