@@ -86,19 +86,19 @@ def example(visitor: Visitor) -> None:
         lambda: "largest" in visitor.driver.find_element(By.CSS_SELECTOR, "#code .cm-content").text
     )
     visitor.part("go").click()
-    visitor.until(lambda: "hold a program" in visitor.part("fixed").text)
+    visitor.until(lambda: "hold a program" in visitor.part("repair").text)
     assert "result: 3" in visitor.part("run").text and "best = 3" in visitor.part("run").text
     marks = [
         span.get_attribute("title").partition(":")[0]
-        for span in visitor.part("told").find_elements(By.CSS_SELECTOR, "pre span")
+        for span in visitor.part("explanation").find_elements(By.CSS_SELECTOR, "pre span")
     ]
-    assert {"true", "false"} <= set(marks) <= {"true", "false", "unknown"}, marks
-    told = visitor.part("told").find_element(By.XPATH, ".//summary[contains(., 'without a model')]")
+    assert marks and set(marks) <= {"true", "false", "unknown"}, marks
+    told = visitor.part("explanation").find_element(By.XPATH, ".//summary[contains(., 'without a model')]")
     told.click()
-    visitor.until(lambda: "accepted" in visitor.part("told").text)
+    visitor.until(lambda: "accepted" in visitor.part("explanation").text)
     assert (
-        "result: 9" in visitor.part("fixed").text
-        and "0 of these give" not in visitor.part("fixed").text
+        "result: 9" in visitor.part("repair").text
+        and "0 of these give" not in visitor.part("repair").text
     )
 
 
@@ -108,14 +108,14 @@ def hostile(visitor: Visitor) -> None:
     visitor.until(lambda: "${1+1}{{1}}" in visitor.part("run").text)
     visitor.until(
         lambda: (
-            "hold a program" in visitor.part("fixed").text and "'<b>'" in visitor.part("fixed").text
+            "hold a program" in visitor.part("repair").text and "'<b>'" in visitor.part("repair").text
         )
     )
     assert (
         HOSTILE.splitlines()[1].strip() in visitor.part("run").text
         and visitor.driver.title == "SemCoder"
     )
-    for name in ("run", "told", "fixed"):
+    for name in ("run", "explanation", "repair"):
         assert not visitor.part(name).find_elements(
             By.CSS_SELECTOR, "script, img, svg, pre b, td b, pre img"
         ), name
@@ -127,7 +127,7 @@ def refused(visitor: Visitor) -> None:
     visitor.until(
         lambda: (
             "'g(1)' is no call of a function of this program: it defines f"
-            in visitor.part("told").text
+            in visitor.part("explanation").text
         )
     )
 
