@@ -12,7 +12,7 @@ __all__ = ['RULES', 'UNREADABLE', 'MEASURES', 'LOADERS', 'ITEM_NAMES', 'KIND_OF_
            'engine_of', 'LazyEngine', 'thought', 'few_shot_examples', 'default_batch', 'evaluate', 'split_list',
            'Question', 'ask_each', 'judge_answers', 'rules_of', 'score_all', 'compare_all', 'low_parse_rates',
            'model_of', 'load_benchmarks', 'EvaluationConfig', 'asked_models', 'plan_questions', 'stage_params',
-           'run_evaluation', 'evaluation_table']
+           'run_evaluation', 'score_table', 'evaluation_table']
 
 # %% ../nbs/60_evaluation.ipynb #295bc5ba
 import gzip
@@ -1515,21 +1515,23 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
         print(line)
 
 
-def evaluation_table(store: Run) -> "pd.DataFrame":
-    """A row a score of the run's evaluation, in percent, with its 95% interval."""
+def score_table(
+    scores: Iterable[Score],
+    columns: Sequence[str] = ("benchmark", "model", "style", "metric", "n"),
+) -> "pd.DataFrame":
+    """A row a score: the fields in `columns`; then score, 95% interval, parse rate in percent."""
     import pandas as pd
 
-    rows = [
-        {
-            "benchmark": s.benchmark,
-            "model": s.model,
-            "style": s.style,
-            "metric": s.metric,
-            "n": s.n,
-            "score": f"{100 * s.value:.1f}",
-            "95% interval": f"{100 * s.low:.1f} to {100 * s.high:.1f}",
-            "parse rate": f"{s.parsed:.0%}",
-        }
-        for s in store.read("evaluation", Score)
-    ]
+    rows = []
+    for s in scores:
+        row = {name: getattr(s, name) for name in columns}
+        row["score"] = f"{100 * s.value:.1f}"
+        row["95% interval"] = f"{100 * s.low:.1f} to {100 * s.high:.1f}"
+        row["parse rate"] = f"{s.parsed:.0%}"
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def evaluation_table(store: Run) -> "pd.DataFrame":
+    """The scores of the run's evaluation."""
+    return score_table(store.read("evaluation", Score))
