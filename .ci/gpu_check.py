@@ -95,8 +95,8 @@ from semcoder.plan import (  # noqa: E402
     TrainingShape,
     flops_per_token,
     generation_memory,
-    load_shape,
-    packed_rows,
+    load_config,
+    model_size,
     this_machine,
     training_memory,
 )
@@ -193,7 +193,7 @@ SMALL = dict(
 
 
 def shape_of(bench: Bench, name: str, layers: int = 0, groups: int = 0) -> str:
-    """What to give to `plan.load_shape`: a name it knows, or a folder with the shape cut down.
+    """What to give to `plan.load_config`: a name it knows, or a folder with the shape cut down.
 
     `layers` and `groups` are the layers and the heads of keys and values, 0 for the shape's own.
     The shape 'small' is small on a GPU too.
@@ -203,7 +203,7 @@ def shape_of(bench: Bench, name: str, layers: int = 0, groups: int = 0) -> str:
     folder = bench.folder / f"shape-{name}-{layers}-{groups}"
     if folder.exists():
         return str(folder)
-    config = copy.deepcopy(load_shape(SHAPES.get(name, SHAPES["1.3B"]))[0])
+    config = copy.deepcopy(load_config(SHAPES.get(name, SHAPES["1.3B"])))
     config.num_hidden_layers = layers or 2
     if bench.tiny or name == "small":
         config.update(SMALL)
@@ -220,7 +220,7 @@ def make_model(bench: Bench, setup: TrainingShape) -> PreTrainedModel:
     torch.manual_seed(0)
     frozen = setup.precision == "mixed" and setup.method == "lora"
     half = frozen or setup.precision == "bfloat16"
-    config = copy.deepcopy(load_shape(setup.model)[0])
+    config = copy.deepcopy(load_config(setup.model))
     with torch.device(bench.device):
         model = AutoModelForCausalLM.from_config(
             config, dtype=torch.bfloat16 if half else torch.float32
@@ -238,13 +238,14 @@ def make_model(bench: Bench, setup: TrainingShape) -> PreTrainedModel:
 
 
 def random_batch(setup: TrainingShape) -> list[Encoded]:
-    "The samples of one step as `setup` describes it, of random tokens."
-    draw, words = random.Random(0), load_shape(setup.model)[0].vocab_size
-    samples = itertools.chain(*packed_rows(setup))
-    return [
-        Encoded(array("i", draw.choices(range(2, words), k=len(sample.ids))), sample.prompt)
-        for sample in samples
-    ]
+    "The samples of two full rows, eight a row, of random tokens; three of five have loss."
+    draw, words = random.Random(0), load_config(setup.model).vocab_size
+    length = setup.row // 8
+    samples = []
+    for _ in range(16):
+        tokens = array("i", draw.choices(range(2, words), k=length))
+        samples.append(Encoded(tokens, round(0.4 * length)))
+    return samples
 
 
 def joined(folder: Path, target: Path) -> Path:
@@ -377,8 +378,6 @@ def setup_of(bench: Bench, name: str, **options: Any) -> TrainingShape:
     return TrainingShape(
         shape_of(bench, name),
         row=bench.size(4096, 128),
-        rows=2,
-        sample=bench.size(512, 32),
         **options,
     )
 
@@ -411,7 +410,6 @@ def merging(bench: Bench) -> Iterator[Row]:
         method="lora",
         precision="float32",
         row=bench.size(512, 64),
-        sample=bench.size(256, 32),
     )
     samples = random_batch(setup)
     model, _ = fit(
@@ -477,10 +475,8 @@ def packing(bench: Bench) -> Iterator[Row]:
         shape_of(bench, "1.3B", 2),
         precision="float32",
         row=bench.size(1200, 96),
-        rows=1,
-        sample=bench.size(400, 32),
     )
-    samples, model = random_batch(setup), make_model(bench, setup)
+    samples, model = random_batch(setup)[:8], make_model(bench, setup)
     for kind, half, tolerance in (("float32", False, 1e-4), ("bfloat16", True, 2e-2)):
         together, whole = gradients(model, [samples], half)
         apart, parts = gradients(model, [[sample] for sample in samples], half)
@@ -593,9 +589,7 @@ def speeds(bench: Bench, engine: Engine, batch: int) -> Iterator[Row]:
     _, alone, _ = timed(engine, prompts[-1:], sampling)
     texts, *_ = timed(engine, prompts, sampling)
     again, many, both = timed(engine, prompts, sampling)
-    parameters = (
-        training_memory(TrainingShape(shape_of(bench, "1.3B"), precision="bfloat16")).weights / 2
-    )
+    parameters = model_size(shape_of(bench, "1.3B")).total
     share = 2 * parameters * both / this_machine().flops
     yield judged(
         f"{engine.name}, 1.3B: speed",
@@ -624,9 +618,8 @@ def generation(bench: Bench) -> Iterator[Row]:
         longest = max(
             map(len, prompt_ids(load_tokenizer(folder), prompts_of(batch, bench.size(512, 48))))
         )
-        planned = generation_memory(
-            shape_of(bench, "1.3B"), batch, longest, bench.size(128, 16)
-        ).total
+        tokens = longest + bench.size(128, 16)
+        planned = generation_memory(shape_of(bench, "1.3B"), batch, tokens).total
         yield memory_row(bench, "transformers, 1.3B: peak memory", peak(), planned)
 
 
@@ -760,7 +753,7 @@ def giving_back(bench: Bench) -> Iterator[Row]:
     "Whether engines and trainings leave the device's memory as it was."
     if bench.device == "cpu":
         raise NotRun("there is no GPU")
-    setup = TrainingShape(shape_of(bench, "1.3B", 4), row=512, sample=256)
+    setup = TrainingShape(shape_of(bench, "1.3B", 4), row=512)
     torch.ones(64, 64, device=bench.device) @ torch.ones(64, 64, device=bench.device)
     before = settle(bench)
     for _ in range(2):

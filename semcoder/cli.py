@@ -29,14 +29,13 @@ from semcoder.core import (
     gpu_report,
     home_dir,
     open_run,
+    project_dir,
 )
 from semcoder.reproduce import (
-    SEED_PACKAGES,
     Options,
+    missing,
     plan,
     plan_table,
-    recipe_needs,
-    recipes,
     reproduce,
     reproduce_seeds,
     spread_table,
@@ -139,7 +138,7 @@ def _reproduce(  # noqa: PLR0913
     began = time.monotonic()
     try:
         if seeds:
-            _print_seeds(*reproduce_seeds(options, _numbers(seeds)))
+            _print_seeds(reproduce_seeds(options, _numbers(seeds)))
             return
         rows = reproduce(options)
     except KeyboardInterrupt:
@@ -150,8 +149,7 @@ def _reproduce(  # noqa: PLR0913
     last = plan(options)[-1].params
     here = open_run(last["run"], home)
     _print_table(rows)
-    peak = max((row["peak GiB"] or 0 for row in rows), default=0)
-    typer.echo(f"\n{time.monotonic() - began:.0f} seconds, at most {peak:.1f} GiB of memory")
+    typer.echo(f"\n{time.monotonic() - began:.0f} seconds")
     if not only:
         typer.echo(f"tables and figures  {output_folder(here, last['output_dir'])}")
     typer.echo(f"executed notebooks  {here.path / 'nbs'}")
@@ -166,9 +164,8 @@ def _numbers(text: str) -> list[int]:
         ) from None
 
 
-def _print_seeds(runs: list[Run], rows: list[dict[str, Any]]) -> None:
-    """What each stage took, and the spread of the scores where there are any."""
-    _print_table(rows)
+def _print_seeds(runs: list[Run]) -> None:
+    """The spread of the scores where there are any, and the runs."""
     table = spread_table(runs) if all(run.has("evaluation") for run in runs) else []
     if table:
         typer.echo(f"\nover {len(runs)} seeds, in percent")
@@ -183,63 +180,29 @@ def _plan(  # noqa: PLR0913
     run: RunOption = "",
     limit: LimitOption = None,
     home: HomeOption = None,
-    device: Annotated[
+    device: Annotated[str, typer.Option(help="such as A100 (default: this machine)")] = "",
+    from_run: Annotated[
         str,
-        typer.Option(
-            help="such as A100 or 'this' (default: this machine, or the smallest device "
-            "that is enough)"
-        ),
-    ] = "",
-    devices: Annotated[
-        int,
-        typer.Option(
-            help="spread training over so many (default: as the recipe's accelerate_config says)"
-        ),
-    ] = 0,
-    like: Annotated[
-        str, typer.Option(help="a finished run to take yields and lengths from")
+        typer.Option(help="a small finished run, whose sizes and seconds are scaled to the recipe"),
     ] = "demo",
-    price_in: Annotated[
-        float | None, typer.Option(help="of a million tokens that a teacher reads")
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option(help="of a million tokens that a teacher writes")
-    ] = None,
-    utilisation: Annotated[
-        float, typer.Option(help="the share of the device's peak that training reaches")
-    ] = 0.4,
     stages: Annotated[
         bool, typer.Option("--stages", help="the table of stages alone, at once")
     ] = False,
 ) -> None:
     """Show what `reproduce` would do and what it takes.
 
-    Stages, memory, tokens, operations, hours, and calls of a teacher.
+    Stages, memory, hours and disk.
     """
     options = Options(recipe=recipe, run=run, limit=limit, home=home)
     _print_table(plan_table(options))
     if stages:
         return
-    if (price_in is None) != (price_out is None):
-        raise RecipeError("one price is missing: give both --price-in and --price-out, or none")
     typer.echo("\nworking out what it takes, which loads torch and some seconds ...", err=True)
     from semcoder.plan import estimate
 
-    prices = None
-    if price_in is not None and price_out is not None:
-        prices = price_in, price_out
-    cost = estimate(
-        {task.stage: task.params for task in plan(options)},
-        open_run(like, home),
-        device=device,
-        devices=devices,
-        prices=prices,
-        mfu=utilisation,
-    )
-    for rows, title in (
-        (cost.memory, "GiB on each device"),
-        (cost.work, "tokens, operations and hours"),
-    ):
+    sections = {task.stage: task.params for task in plan(options)}
+    cost = estimate(sections, open_run(from_run, home), device)
+    for rows, title in ((cost.memory, "GiB on each device"), (cost.hours, "hours")):
         typer.echo(f"\n{title}")
         _print_table(rows)
     typer.echo("\n" + "\n".join(cost.notes))
@@ -645,10 +608,9 @@ def checkup(gpus: GpuReport) -> list[dict[str, Any]]:
         ("machine", "runs", _path_or_reason(home_dir)),
         ("machine", "cache", str(cache_dir())),
     ]
-    seeds = [("seeds", name, _version(name)) for name in SEED_PACKAGES]
     return [
         dict(zip(("topic", "what", "state"), row))
-        for row in (*layers, *engines, *machine, *seeds, *_benchmarks())
+        for row in (*layers, *engines, *machine, *_benchmarks())
     ]
 
 # %% ../nbs/82_cli.ipynb #02be3d24
@@ -658,4 +620,9 @@ def _doctor() -> None:
     gpus = gpu_report()
     _print_table(checkup(gpus))
     typer.echo()
-    _print_table([row for recipe in recipes() for row in recipe_needs(recipe, gpus)])
+    rows = []
+    for recipe in sorted((project_dir() / "nbs" / "recipes").glob("*.yaml")):
+        needs = missing(plan(Options(recipe=recipe)), gpus, ask_hub=False)
+        for thing, advice in needs or [("nothing", f"semcoder reproduce {recipe.stem}")]:
+            rows.append({"recipe": recipe.stem, "missing": thing, "then": advice})
+    _print_table(rows)
