@@ -303,8 +303,7 @@ def load_model(
     """
     path, tokenizer = model_path(model), load_tokenizer(model)
     base = adapter_base(path)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     try:
         weights = _transformers().AutoModelForCausalLM.from_pretrained(
             path if base is None else model_path(base),
@@ -383,14 +382,13 @@ class TransformersEngine(Engine):
         rows, room = [], room_for_prompt(self.context, sampling)
         for prompt in prompts:
             ids = prompt_ids(self.tokenizer, prompt)
-            reason = "" if len(ids) <= room else TOO_LONG
             for k in range(sampling.n):
                 noise = random_numbers([sampling.seed, k, prompt], sampling.max_tokens)
-                rows.append(Row(ids, noise, reason=reason))
-        queue = sorted(rows, key=lambda row: len(row.prompt))
-        queue = [row for row in queue if not row.reason]
-        for start in range(0, len(queue), self.batch_size):
-            batch = queue[start : start + self.batch_size]
+                rows.append(Row(ids, noise))
+        fitting = [row for row in rows if len(row.prompt) <= room]
+        fitting.sort(key=lambda row: len(row.prompt))
+        for start in range(0, len(fitting), self.batch_size):
+            batch = fitting[start : start + self.batch_size]
             decode(batch, self._weights, lambda row: self._end(row.written, sampling), sampling)
         return _grouped([self._output(row, sampling) for row in rows], sampling.n)
 
@@ -410,11 +408,10 @@ class TransformersEngine(Engine):
 
         Some tokenizers drop a space where a text begins; an answer begins in the middle of one.
         """
-        last = row.prompt[-1:]
-        ids = [token for token in row.written if token not in self._ends]
+        last, ids = row.prompt[-1:], [token for token in row.written if token not in self._ends]
         text = self._text(last + ids)[len(self._text(last)) :]
-        text = cut(text, sampling.stop)
-        return Output(text, row.reason, len(row.prompt), len(row.written))
+        text, reason = cut(text, sampling.stop), row.reason or TOO_LONG
+        return Output(text, reason, len(row.prompt), len(row.written))
 
 # %% ../nbs/15_llm.ipynb #49ddbe26
 def request_seed(prompt: str, sampling: Sampling) -> int:
@@ -720,15 +717,14 @@ def load_engine(
     try:
         name, *pairs = shlex.split(engine)
         written = dict(pair.split("=", 1) for pair in pairs)
-    except ValueError:
-        advice = "write its name, then its options as name=value"
-        raise EngineError(f"cannot read engine {engine!r}: {advice}") from None
-    options = {key: yaml.safe_load(value) for key, value in written.items()} | options
-    record = options.pop("record", record)
-    if name not in _ENGINES:
-        raise EngineError(f"unknown engine {name!r}: use one of {', '.join(_ENGINES)}")
-    try:
+        options = {key: yaml.safe_load(value) for key, value in written.items()} | options
+        record = options.pop("record", record)
+        if name not in _ENGINES:
+            raise EngineError(f"unknown engine {name!r}: use one of {', '.join(_ENGINES)}")
         loaded = _ENGINES[name](model, **options)
-    except TypeError as error:
-        raise EngineError(f"cannot load engine {engine!r}: {_one_line(error)}") from error
+    except (ImportError, TypeError, ValueError) as error:
+        advice = "give its name, then its options as name=value"
+        raise EngineError(
+            f"cannot load engine {engine!r} ({_one_line(error)}): {advice}"
+        ) from error
     return ReplayEngine(model, record, loaded) if record else loaded
