@@ -55,9 +55,6 @@ lab: $(VENV)/.dev ## run notebooks in JupyterLab and the demo's page in a real b
 	else echo "NOT TESTED: there is no browser here: apt-get install chromium chromium-driver"; fi
 
 vllm: $(VENV)/.vllm ## install vLLM's CPU build with the versions that GPU users get, in an environment of its own, and test the engine and the hub there (some 15 minutes)
-	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && \
-	$(VENV)/vllm/bin/papermill -k python3 --cwd nbs nbs/17_vllm.ipynb "$$copy/run.ipynb" && \
-	echo "vLLM agrees: nbs/17_vllm.ipynb ran with $(VENV)/vllm"
 	$(VENV)/vllm/bin/python -m pytest -q -p no:cacheprovider .ci
 
 rehearse: $(VENV)/.vllm ## every recipe for GPUs, whole and small, on CPUs with vLLM's CPU build and a hub on this machine (some 60 minutes); ONLY="paper refine" plays some

@@ -92,14 +92,7 @@ FAULTY = {
     "broken": "broken",
     "truncated": "short *",
 }
-CORRUPT = {
-    "models": {
-        "corrupt-weights": "flipped *.safetensors",
-        "corrupt-tokenizer": "flipped tokenizer.json",
-        "corrupt-config": "flipped config.json",
-    },
-    "datasets": {"corrupt-rows": "flipped *.jsonl"},
-}
+CORRUPT = {"models": {}, "datasets": {"corrupt-rows": "flipped *.jsonl"}}
 FAULTY_COPIES = {"models": PINNED, "datasets": "cruxeval-org/cruxeval"}
 
 

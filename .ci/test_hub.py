@@ -33,11 +33,11 @@ NO_TOKEN = "is gated: accept its terms on its page, then set HF_TOKEN to a token
 BARRED = "is gated, and this token is not on its list: ask for access on its page"
 WRONG_TOKEN = "cannot be asked for with this token: set HF_TOKEN to a valid one, or unset it"
 LIMITED = "is limited for now, the hub had too many requests: wait some minutes, or set HF_TOKEN"
-BROKEN = "cannot be had, the hub itself failed (status 500): try again later"
+BROKEN = "cannot be had, the hub itself failed: try again later"
 CUT_OFF = "was cut off during the download: run the same again, it goes on where it was"
 NO_REVISION = "has no such revision on the hub: correct what follows the @"
 OFFLINE = "is not in the cache, and the hub is switched off: unset HF_HUB_OFFLINE, or give a folder"
-NOT_THERE = f"cannot be had, {DEAD} does not answer: connect to the network, or give a folder"
+NOT_THERE = "cannot be had, the hub does not answer: connect to the network, or give a folder"
 
 FAULTS = {
     "faulty/gated": NO_TOKEN,
@@ -131,22 +131,6 @@ def test_without_a_hub(hub, new_user, variables, reason):
     assert loaded == "Starcoder2ForCausalLM"
     assert model == f"model 'tiny/not-had' {reason}"
     assert data.startswith(f"data set {EVOL!r} {reason}")
-
-
-@pytest.mark.parametrize(
-    ("name", "file"),
-    [
-        ("faulty/corrupt-weights", "model.safetensors"),
-        ("faulty/corrupt-tokenizer", "tokenizer.json"),
-        ("faulty/corrupt-config", "config.json"),
-    ],
-)
-def test_damaged_file_of_a_model(hub, name, file):
-    """The line names the file, which is then had again."""
-    with pytest.raises(EngineError, match=f"^{file} arrived damaged .*: run the same again$"):
-        load_model(name)
-    (hub.root / "models" / name / ".fault").unlink()
-    assert load_model(name)
 
 
 def test_damaged_file_of_a_benchmark(hub):
