@@ -215,7 +215,7 @@ class Attempt(Record):
     number: int  # 0 is the first; the prompt of each later one holds the error before it
     description: str  # by the teacher as well; '' when it gave none
     code: str  # the program; '' when the text held none
-    status: str  # 'ok', 'unparsed', 'repeated', 'uncalled', 'engine', or the sandbox's status
+    status: str  # 'ok', 'unparsed', 'uncalled', or the sandbox's status
     error: str | None
     text: str  # all that the teacher wrote
     sampling: str
@@ -438,7 +438,7 @@ def _parquet(table: pa.Table) -> bytes:
 R = TypeVar("R", bound=Record)
 
 
-def _revive(kind: type[R], row: Facts) -> R:
+def _revive(kind: Any, row: Facts) -> Any:
     """The record in a row of Arrow's; the rows inside it, such as steps, become records too."""
     values = {}
     for name, annotation in _annotations(kind).items():
@@ -454,7 +454,7 @@ class Rows(Sequence[R]):
 
     def __init__(self, kind: type[R], paths: Iterable[Path]):
         self.kind, empty = kind, schema(kind).empty_table()
-        tables = [pq.read_table(path, partitioning=None).cast(empty.schema) for path in paths]
+        tables = [pq.ParquetFile(path).read().cast(empty.schema) for path in paths]
         self.table = pa.concat_tables([empty, *tables])
 
     def __len__(self) -> int:
@@ -686,7 +686,7 @@ class Stage:
         """Write one Parquet file per type out of all batches; the rows and the digest of each."""
         facts = {}
         for name in sorted({path.name for path in self._files("*.parquet")}):
-            tables = [pq.read_table(path, partitioning=None) for path in self._files(name)]
+            tables = [pq.ParquetFile(path).read() for path in self._files(name)]
             table = pa.concat_tables(tables).combine_chunks()
             content = _parquet(table)
             write_atomic(self.folder / name, content)
