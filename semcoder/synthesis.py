@@ -49,6 +49,7 @@ from semcoder.seeds import (
     plain_literal,
     problem_statement,
     read_seed,
+    read_seeds,
     self_contained,
     snippets,
     split_of,
@@ -326,6 +327,7 @@ class SynthesisConfig(Config):
     seed: int = 0
     limit: int = 0
     packages: str = "more_itertools,toolz"
+    seed_file: str = ""
     include_undocumented: bool = False
     programs: int = 40
     difficulty: str = "1,2,3"
@@ -412,6 +414,8 @@ def gather(config: SynthesisConfig) -> list[Seed]:
     """Seeds from all sources but the teacher, mixed evenly, without duplicates, up to `limit`."""
     examples_only, names = not config.include_undocumented, config.packages.split(",")
     harvests = [harvest(name.strip(), config.max_code, examples_only) for name in names]
+    if config.seed_file:
+        harvests.append(read_seeds(config.seed_file, config.max_code))
     calls, difficulty = config.inputs_per_program, config.difficulty
     generated = generate(config.programs, config.seed, difficulty, calls)
     mixed = exact_dedup(interleave([interleave(harvests), generated]))
