@@ -200,9 +200,10 @@ def prepare(home: Path) -> None:
     one = yaml.safe_load((PROJECT / "nbs" / "accelerate" / "one_gpu.yaml").read_text())
     (home / "one_cpu.yaml").write_text(yaml.safe_dump(one | {"use_cpu": True}))
     (home / "templates").mkdir(exist_ok=True)
-    (home / "templates" / "magicoder.txt").write_text(CHAT_TEMPLATE)
-    words = asdict(replace(TEMPLATE, name="rehearsal"))
-    (home / "templates" / "semcoder.yaml").write_text(yaml.safe_dump(words))
+    words = replace(TEMPLATE, name="rehearsal")
+    for name, turns in {"magicoder": CHAT_TEMPLATE, "semcoder": ""}.items():
+        content = asdict(replace(words, chat_template=turns))
+        (home / "templates" / f"{name}.yaml").write_text(yaml.safe_dump(content))
 
 
 def copy_rows(runs: Path, source: str, target: str) -> None:

@@ -12,7 +12,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -413,11 +412,11 @@ def _read_text(file: Path) -> str:
         ) from None
 
 # %% ../nbs/82_cli.ipynb #87dc43b2
-def _print_score(bench: Any, verdicts: list, k: int, rule: str = "") -> None:
+def _print_score(bench: Any, verdicts: list, k: int) -> None:
     """The counts of verdicts, warnings, and the score with its interval."""
     from semcoder.evaluation import score
 
-    result = score(verdicts, k, bench, rule=rule)
+    result = score(verdicts, k, bench)
     for status in sorted({v.status for v in verdicts}):
         typer.echo(f"{sum(v.status == status for v in verdicts):6}  {status}")
     if result.n < len(bench.items):
@@ -430,7 +429,7 @@ def _print_score(bench: Any, verdicts: list, k: int, rule: str = "") -> None:
             err=True,
         )
     scores = [result]
-    if bench.name.endswith("+") and not rule:
+    if bench.name.endswith("+"):
         scores.append(score(verdicts, k, bench, rule="base"))
     for each in scores:
         typer.echo(
@@ -466,22 +465,20 @@ def _judge(
     path: PathOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="keep the verdicts in this file; the same command then goes on after a kill"
-        ),
+        typer.Option(help="write the verdicts to this file"),
     ] = None,
-    rule: Annotated[
-        str, typer.Option(help="how verdicts count, such as base or released (default: strictly)")
-    ] = "",
     k: Annotated[int, typer.Option("-k", "--k", help="the k of pass@k")] = 1,
 ) -> None:
     """Judge the samples in a file and print their score with its 95% interval."""
-    from semcoder.evaluation import benchmark, judge_all, read_completions
+    from semcoder.evaluation import benchmark, judge_all, read_completions, write_lines
 
     bench = benchmark(name, path)
-    submission = read_completions(file, bench)
-    typer.echo(f"{len(submission.completions)} {submission.kind} texts in {file}")
-    _print_score(bench, judge_all(bench, submission, out), k, rule)
+    completions = read_completions(file, bench)
+    typer.echo(f"{len(completions)} texts in {file}")
+    verdicts = judge_all(bench, completions)
+    if out:
+        write_lines(out, verdicts)
+    _print_score(bench, verdicts, k)
 
 
 @app.command("evaluate")
@@ -503,9 +500,6 @@ def _evaluate(  # noqa: PLR0913
         ),
     ] = "",
     limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
-    ids: Annotated[
-        str, typer.Option(help="these items alone, such as 'HumanEval/0,HumanEval/7'")
-    ] = "",
     engine: Annotated[
         str, typer.Option(help="transformers, vllm, openai or replay, then options as name=value")
     ] = "transformers",
@@ -540,7 +534,6 @@ def _evaluate(  # noqa: PLR0913
 ) -> None:
     """Ask a model for a benchmark's answers and print its score."""
     from semcoder.evaluation import (
-        LazyEngine,
         Model,
         benchmark,
         default_batch,
@@ -563,7 +556,7 @@ def _evaluate(  # noqa: PLR0913
     examples = ()
     if shots:
         examples = few_shot_examples(open_run(run, home), bench.task, style, shots, template)
-    with LazyEngine(partial(engine_of, entry, engine)) as asked:
+    with engine_of(entry, engine) as asked:
         completions = evaluate(
             asked,
             bench,
@@ -573,10 +566,8 @@ def _evaluate(  # noqa: PLR0913
             few_shot=examples,
             template=template,
             model=entry.name,
-            context=entry.context,
             batch=batch or default_batch(entry.engine or engine),
             limit=limit,
-            ids=[part.strip() for part in ids.split(",") if part.strip()],
         )
     for line in overlong(completions):
         typer.echo(line, err=True)
