@@ -13,7 +13,6 @@ import json
 import pickle
 import shutil
 import sys
-import tempfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,8 +29,8 @@ from tokenizers.trainers import BpeTrainer
 from transformers import LlamaConfig, LlamaForCausalLM, Starcoder2Config, Starcoder2ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from semcoder.core import Run, fetch, project_dir
-from semcoder.dataset import export
+from semcoder.core import Bug, Execution, Monologue, Problem, Run, fetch, project_dir
+from semcoder.samples import Corpus
 from semcoder.sandbox import Job, Sandbox
 
 WORDS = 1200  # size of the vocabularies
@@ -498,13 +497,38 @@ def _contests(root: Path) -> None:
 
 
 def _released(root: Path) -> None:
-    """PyX and PyX-R, written from the small run of the fixtures."""
-    with tempfile.TemporaryDirectory() as spare:
-        run = Run(project_dir() / "nbs" / "fixtures" / "demo")
-        folder = export(run, Path(spare) / "pyx", released=True)
-        for name, file in (("PyX", "pyx.jsonl"), ("PyX-R", "pyx_r.jsonl")):
-            (root / "semcoder" / name).mkdir(parents=True)
-            shutil.copy(folder / file, root / "semcoder" / name / file)
+    """PyX and PyX-R in the shape of the published data, from the small run of the fixtures."""
+    corpus = Corpus.load(Run(project_dir() / "nbs" / "fixtures" / "demo"))
+    rows = [_solution(problem) for problem in corpus.problems.values()]
+    rows += [_monologue(row, *corpus.of(row.execution_id)) for row in corpus.monologues]
+    _jsonl(root / "semcoder/PyX/pyx.jsonl", rows)
+    repairs = [_repair(bug, corpus.problems[bug.problem_id]) for bug in corpus.bugs]
+    _jsonl(root / "semcoder/PyX-R/pyx_r.jsonl", repairs)
+
+
+def _pyx(response: str, **question: str) -> dict:
+    return {"nl": "", "fwd_mnl": "", "bwd_mnl": "", **question, "response": response}
+
+
+def _solution(problem: Problem) -> dict:
+    return _pyx(f"```python\n{problem.code}\n```", nl=problem.description)
+
+
+def _monologue(row: Monologue, problem: Problem, run: Execution) -> dict:
+    answer = f"[ANSWER]\nassert {run.call} == {run.value}\n[/ANSWER]"
+    test, field = f"assert {run.call} == ??", "fwd_mnl"
+    if row.direction == "backward":
+        test, field = f"assert {problem.entry_point}(??) == {run.value}", "bwd_mnl"
+    question = f"[PYTHON]\n{problem.code}\n{test}\n[/PYTHON]"
+    return _pyx(f"[MONOLOGUE]\n{row.text}\n[/MONOLOGUE]\n{answer}", **{field: question})
+
+
+def _repair(bug: Bug, problem: Problem) -> dict:
+    test = f"assert {bug.call} == {bug.expected}"
+    fault = f"### Problem\n{problem.description}\n\n### Buggy Solution\n{bug.buggy}\n\n"
+    fault += f"### Failed Test\n{test}"
+    response = f"[MONOLOGUE]\n{bug.rationale}\n[/MONOLOGUE]\n[Refined]\n{bug.patch}\n[/Refined]"
+    return {"fault": fault, "response": response}
 
 
 def _instructions(root: Path) -> None:

@@ -76,22 +76,21 @@ class OnGpu(torch.Tensor):
     device = torch.device("cuda")
 
 
-@pytest.mark.parametrize(("dtype", "grouped"), [(torch.float32, False), (torch.bfloat16, True)])
-def test_groups_of_heads_on_a_gpu(monkeypatch, dtype, grouped):
-    """In float32 keys and values are repeated for their heads, which a fast kernel then takes."""
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_groups_of_heads_on_a_gpu(monkeypatch, dtype):
+    """Keys and values are repeated for their heads, which every fast kernel takes."""
     calls, compute = [], packing.scaled_dot_product_attention
 
     def attend(query, key, value, **options) -> torch.Tensor:
-        calls.append((key.shape[1], value.shape[1], options["enable_gqa"]))
+        calls.append((key.shape[1], value.shape[1]))
         return compute(query, key, value, **options)
 
     monkeypatch.setattr(packing, "scaled_dot_product_attention", attend)
     torch.manual_seed(0)
     tensors = [torch.randn(1, heads, 7, 8, dtype=dtype) for heads in (6, 2, 2)]
-    result = packing._attention(*(x.as_subclass(OnGpu) for x in tensors), 0.0, None)
-    expected = packing._attention(*tensors, 0.0, None)
-    heads = 2 if grouped else 6
-    assert calls == [(heads, heads, grouped)]
+    result = packing._attention(*(x.as_subclass(OnGpu) for x in tensors), 8**-0.5)
+    expected = packing._attention(*tensors, 8**-0.5)
+    assert calls == [(6, 6)]
     torch.testing.assert_close(result.as_subclass(torch.Tensor), expected, atol=2e-2, rtol=0)
 
 

@@ -19,7 +19,7 @@ from semcoder.evaluation import benchmark, judge
 from semcoder.hub import hub_folder
 from semcoder.llm import Sampling, load_engine, load_model, load_tokenizer, prompt_ids
 from semcoder.reasoning import CRUXEVAL, rows_of
-from semcoder.samples import Corpus, encode, ingredients, instructions
+from semcoder.samples import Corpus, encode, ingredients, read_samples
 from semcoder.training import FinetuneConfig, train
 
 BASE = "deepseek-ai/deepseek-coder-1.3b-base"
@@ -49,7 +49,7 @@ FAULTS = {
 LOADERS = {
     "model": load_model,
     "tokenizer": load_tokenizer,
-    "instruct": instructions,
+    "instruct": lambda name: read_samples("instruct", name),
     "benchmark": lambda name: rows_of("b", Path("hub"), replace(CRUXEVAL, hub=name)),
 }
 LINES = {
@@ -116,9 +116,10 @@ def test_without_a_hub(hub, new_user, variables, reason):
     code = f"""
         from semcoder.core import SemcoderError
         from semcoder.llm import load_model
-        from semcoder.samples import instructions
+        from semcoder.samples import read_samples
         print(type(load_model({WITHOUT_START!r})[0]).__name__)
-        for load, name in ((load_model, "tiny/not-had"), (instructions, {EVOL!r})):
+        read = lambda name: read_samples("instruct", name)
+        for load, name in ((load_model, "tiny/not-had"), (read, {EVOL!r})):
             try:
                 load(name)
             except SemcoderError as error:

@@ -11,7 +11,7 @@ from semcoder.cli import app
 from semcoder.core import DataError, open_run
 from semcoder.dataset import named_items
 from semcoder.hub import dataset_commit, dataset_rows
-from semcoder.samples import Corpus, ingredients, released_samples
+from semcoder.samples import Corpus, ingredients, read_samples
 
 DOUBLE = "def f(x): # [L5]\n    return 2 * x # [L6]"
 FORWARD = {
@@ -67,10 +67,7 @@ def test_mixture_of_the_released_data_names_its_commits_and_its_losses(empty_hub
     parts = ingredients(corpus, "pyx:semcoder/PyX,pyx-r:semcoder/PyX-R,pyx:semcoder/PyX/forward*2")
     pyx, repairs, forward = parts
     assert [s.task for s in pyx.samples] == ["forward", "backward", "nl2code"]
-    assert pyx.row["lost"] == {"repeated": 1, "unreadable": 1, "empty": 1}
-    assert (
-        "semcoder/PyX, row 5: the program in field 'fwd_mnl' is no Python" in pyx.row["unreadable"]
-    )
+    assert pyx.row["lost"] == {"repeated": 1, "the program is no Python": 1, "empty": 1}
     assert pyx.row["commit"] == dataset_commit("semcoder/PyX") and len(pyx.row["commit"]) == 40
     assert [s.task for s in repairs.samples] == ["refine"]
     assert [s.task for s in forward.samples] == ["forward", "forward"]
@@ -82,8 +79,8 @@ def test_samples_are_the_same_from_a_file_and_from_the_hub(empty_hub, tmp_path):
     put(empty_hub, "me/same", "pyx.jsonl", rows)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (tmp_path / "pyx.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
-    served = released_samples("pyx", "me/same").samples
-    assert served == released_samples("pyx", str(tmp_path / "pyx.jsonl.gz")).samples
+    served = read_samples("pyx", "me/same").samples
+    assert served == read_samples("pyx", str(tmp_path / "pyx.jsonl.gz")).samples
 
 
 def test_monologue_with_the_pair_of_a_hub_benchmark_is_left_out(empty_hub):
@@ -91,18 +88,17 @@ def test_monologue_with_the_pair_of_a_hub_benchmark_is_left_out(empty_hub):
     put(empty_hub, "cruxeval-org/cruxeval", "test.jsonl", [CRUX])
     items = named_items("cruxeval=hub")
     assert [(item.calls, item.values) for item in items] == [(["f('ab')"], ["'abab'"])]
-    supply = released_samples("pyx", "me/pairs", items)
+    supply = read_samples("pyx", "me/pairs", items)
     assert [s.task for s in supply.samples] == ["forward"] and supply.lost == {"contaminated": 1}
 
 
-def test_mbpp_plus_and_lcb_lite_come_from_the_hub(empty_hub):
+def test_mbpp_plus_comes_from_the_hub(empty_hub):
     task = {"task_id": 2, "prompt": "Double it.", "code": "def d(x): return 2 * x"}
-    put(empty_hub, "evalplus/mbppplus", "test.jsonl", [task | {"test_list": ["assert d(4) == 8"]}])
-    question = {"question_id": "1", "question_content": "Print the sum of all numbers."}
-    put(empty_hub, "livecodebench/code_generation_lite", "test.jsonl", [question])
-    plus, contest = named_items("mbpp+=hub,lcb-lite=hub")
-    assert (plus.calls, plus.values) == (["d(4)"], ["8"])
-    assert contest.description == question["question_content"]
+    test = "inputs = [[5]]\nassertion(d(*inputs[0]), 10, 0)"
+    rows = [task | {"test_list": ["assert d(4) == 8"], "test": test}]
+    put(empty_hub, "evalplus/mbppplus", "test.jsonl", rows)
+    [item] = named_items("mbpp+=hub")
+    assert (item.description, item.code) == ("Double it.", "def d(x):\n    return 2 * x")
 
 
 def test_instruct_takes_a_pinned_commit_and_refuses_another(empty_hub):
@@ -117,15 +113,15 @@ def test_instruct_takes_a_pinned_commit_and_refuses_another(empty_hub):
 
 
 def test_instruct_points_to_pyx(empty_hub):
-    put(empty_hub, "me/points", "pyx.jsonl", [SOLVED])
-    with pytest.raises(DataError, match="write pyx:me/points instead of instruct:me/points"):
+    put(empty_hub, "me/points", "pyx_r.jsonl", [FAULT])
+    with pytest.raises(DataError, match="the authors' data are pyx: and pyx-r:"):
         ingredients(Corpus.load(open_run("demo")), "instruct:me/points")
 
 
-def test_nothing_readable_is_an_error_that_names_the_first_row(empty_hub):
+def test_nothing_readable_is_an_error_with_the_reasons(empty_hub):
     put(empty_hub, "me/bad", "pyx.jsonl", [CUT_OFF])
-    with pytest.raises(DataError, match="no row that can be read; the first: me/bad, row 1"):
-        released_samples("pyx", "me/bad")
+    with pytest.raises(DataError, match="no row that can be used: .*the program is no Python"):
+        read_samples("pyx", "me/bad")
 
 
 @pytest.mark.parametrize(
@@ -166,11 +162,11 @@ def test_pushed_data_set_loads_again(empty_hub, tmp_path, monkeypatch):
     runs = Path(open_run("demo").path).parent
     arguments = ["dataset", str(tmp_path / "pyx"), "--run", "demo", "--home", str(runs)]
     pushed = CliRunner().invoke(
-        app, [*arguments, "--released", "--benchmarks", "", "--push", "me/pyx", "--private"]
+        app, [*arguments, "--benchmarks", "", "--push", "me/pyx", "--private"]
     )
     assert pushed.exit_code == 0, pushed.output
     assert pushed.output.strip().endswith("/datasets/me/pyx")
-    for config in ("pyx", "pyx-monologue", "pyx-r"):
+    for config in ("pyx", "pyx-execution", "pyx-monologue", "pyx-r"):
         assert len(load_dataset("me/pyx", config, split="train")) > 0
     again = CliRunner().invoke(app, ["push", str(tmp_path / "pyx"), "me/pyx"])
     assert again.exit_code == 0, again.output
@@ -204,6 +200,7 @@ def test_card_is_valid_for_the_hub(empty_hub, tmp_path):
     assert card.data.license == "other"
     assert [config["config_name"] for config in card.data.to_dict()["configs"]] == [
         "pyx",
+        "pyx-execution",
         "pyx-monologue",
         "pyx-r",
     ]

@@ -246,7 +246,7 @@ def _plan(  # noqa: PLR0913
 
 # %% ../nbs/82_cli.ipynb #8f5bae15
 @app.command("dataset")
-def _dataset(  # noqa: PLR0913
+def _dataset(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a new folder")],
     run: Annotated[str, typer.Option(help="the run's name")] = "smoke",
     benchmarks: Annotated[
@@ -255,15 +255,6 @@ def _dataset(  # noqa: PLR0913
             help="leave out what overlaps with these, such as 'humaneval,cruxeval=FILE,mbpp=hub'"
         ),
     ] = "humaneval",
-    traces: Annotated[
-        bool, typer.Option("--traces", help="add the steps of each call, as JSON text")
-    ] = False,
-    released: Annotated[
-        bool,
-        typer.Option(
-            "--released", help="add pyx.jsonl and pyx_r.jsonl, in the shape of the released data"
-        ),
-    ] = False,
     push: Annotated[
         str,
         typer.Option(
@@ -278,11 +269,7 @@ def _dataset(  # noqa: PLR0913
 
     if push:
         _check_upload(push)
-    typer.echo(
-        export(
-            open_run(run, home), folder, named_items(benchmarks), traces=traces, released=released
-        )
-    )
+    typer.echo(export(open_run(run, home), folder, named_items(benchmarks)))
     if push:
         _push(folder, push, private)
 
