@@ -813,7 +813,7 @@ def small_job(bench: Bench) -> FinetuneConfig:
 
 def losses_in(folder: Path) -> list[float]:
     "The losses that a checkpoint tells of."
-    return [loss for _, loss, *_ in json.loads((folder / "training.json").read_text())["losses"]]
+    return [row["loss"] for row in json.loads((folder / "training.json").read_text())["losses"]]
 
 
 def resuming(bench: Bench) -> Iterator[Row]:
