@@ -93,7 +93,9 @@ def example(visitor: Visitor) -> None:
         for span in visitor.part("explanation").find_elements(By.CSS_SELECTOR, "pre span")
     ]
     assert marks and set(marks) <= {"true", "false", "unknown"}, marks
-    told = visitor.part("explanation").find_element(By.XPATH, ".//summary[contains(., 'without a model')]")
+    told = visitor.part("explanation").find_element(
+        By.XPATH, ".//summary[contains(., 'without a model')]"
+    )
     told.click()
     visitor.until(lambda: "accepted" in visitor.part("explanation").text)
     assert (
@@ -108,7 +110,8 @@ def hostile(visitor: Visitor) -> None:
     visitor.until(lambda: "${1+1}{{1}}" in visitor.part("run").text)
     visitor.until(
         lambda: (
-            "hold a program" in visitor.part("repair").text and "'<b>'" in visitor.part("repair").text
+            "hold a program" in visitor.part("repair").text
+            and "'<b>'" in visitor.part("repair").text
         )
     )
     assert (
