@@ -32,7 +32,6 @@ from semcoder.core import (
     Execution,
     Monologue,
     Problem,
-    Record,
     Run,
     Sample,
     Trace,
@@ -61,7 +60,7 @@ class Corpus:
     def load(cls, run: Run, split: str = "train") -> "Corpus":
         """The rows of a split whose calls ended well and which verification accepted."""
 
-        def rows(stage: str, kind: type[Record], key: str, parents: dict[str, Any]) -> list[Any]:
+        def rows(stage, kind, key, parents) -> list:
             return [row for row in run.read(stage, kind) if getattr(row, key) in parents]
 
         problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == split}
@@ -413,18 +412,18 @@ class Packed:
 
 def pack(encoded: list[Encoded]) -> Packed:
     """One row of several samples."""
-    ids, positions, responses = [], [], []
+    ids, positions, keep = [], [], []
     for sample in encoded:
-        place = torch.arange(len(sample.ids))
-        ids.append(torch.tensor(sample.ids, dtype=torch.long))
-        positions.append(place)
-        responses.append(place >= sample.prompt)
-    targets = torch.cat(responses).nonzero()[:, 0]
+        first, size = len(ids) - 1 + sample.prompt, len(sample.ids)
+        keep += range(first, len(ids) - 1 + size)
+        positions += range(size)
+        ids += sample.ids
+    tokens, places = torch.tensor(ids), torch.tensor(keep)
     return Packed(
-        input_ids=torch.cat(ids)[None],
-        position_ids=torch.cat(positions)[None],
-        keep=targets - 1,
-        targets=torch.cat(ids)[targets],
+        input_ids=tokens[None],
+        position_ids=torch.tensor(positions)[None],
+        keep=places,
+        targets=tokens[places + 1],
         lengths=tuple(len(sample.ids) for sample in encoded),
     )
 
@@ -432,15 +431,13 @@ def pack(encoded: list[Encoded]) -> Packed:
 def fill_rows(encoded: list[Encoded], row_tokens: int) -> list[list[Encoded]]:
     """Rows of at most `row_tokens` tokens, or of one sample that is longer."""
     rows: list[list[Encoded]] = []
-    room: list[int] = []
     for sample in sorted(encoded, key=lambda sample: -len(sample.ids)):
-        size = len(sample.ids)
-        number = next((n for n, free in enumerate(room) if size <= free), len(rows))
-        if number == len(rows):
-            rows.append([])
-            room.append(row_tokens)
-        rows[number].append(sample)
-        room[number] -= size
+        for row in rows:
+            if sum(len(other.ids) for other in [*row, sample]) <= row_tokens:
+                row.append(sample)
+                break
+        else:
+            rows.append([sample])
     return rows
 
 # %% ../nbs/50_samples.ipynb #d651cceb
