@@ -232,8 +232,9 @@ def agreeing(pairs: Iterable[tuple[Problem, Item]]) -> list[tuple[Problem, Item]
     """The pairs whose program gives the item's values for the item's calls."""
     testable = [pair for pair in pairs if len(set(pair[1].values)) > 1]
     with Sandbox(limits=_BRIEF) as box:
-        runs = list(box.map(_job(problem, item) for problem, item in testable))
-    values = [_values(outcomes) for outcomes in runs]
+        runs = box.map(_job(problem, item) for problem, item in testable)
+        bar = progress(runs, total=len(testable), desc="decontamination")
+        values = [_values(outcomes) for outcomes in bar]
     return [pair for pair, results in zip(testable, values) if results == pair[1].values]
 
 
@@ -271,7 +272,7 @@ def contamination(
     rows = _near_items(problems, items) if items else []
     same = agreeing([(problem, item) for problem, item, *_ in rows])
     rows += [(problem, item, "same behaviour", 1.0) for problem, item in same]
-    for problem in progress(problems, desc="decontamination"):
+    for problem in problems:
         matches = index.matches(problem.description, problem.code, calls[problem.id])
         rows += [(problem, item, reason, 1.0) for item, reason in matches]
     ids = [(problem.id, item.benchmark, item.item_id, *rest) for problem, item, *rest in rows]

@@ -32,7 +32,6 @@ from semcoder.core import (
     Execution,
     Monologue,
     Problem,
-    Record,
     Run,
     Sample,
     Trace,
@@ -61,7 +60,7 @@ class Corpus:
     def load(cls, run: Run, split: str = "train") -> "Corpus":
         """The rows of a split whose calls ended well and which verification accepted."""
 
-        def rows(stage: str, kind: type[Record], key: str, parents: dict[str, Any]) -> list[Any]:
+        def rows(stage, kind, key, parents) -> list:
             return [row for row in run.read(stage, kind) if getattr(row, key) in parents]
 
         problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == split}
@@ -259,9 +258,9 @@ _ENTRIES = {
     "forward": ("forward", "monologue"),
     "backward": ("backward", "monologue"),
 }
-for style in ("direct", *STYLES):
-    _ENTRIES[f"forward/{style}"] = "forward", style
-    _ENTRIES[f"backward/{style}"] = "backward", style
+for _style in ("monologue", "direct", *STYLES):
+    _ENTRIES[f"forward/{_style}"] = "forward", _style
+    _ENTRIES[f"backward/{_style}"] = "backward", _style
 
 
 @dataclass(frozen=True)
@@ -309,8 +308,8 @@ def _supply(corpus: Corpus, entry: str, items: Sequence[Item]) -> Supply:
     if where and source in _READERS:
         return read_samples(source, where, items)
     if entry not in _ENTRIES:
-        own = ", ".join(_ENTRIES)
-        raise DataError(f"no samples called {entry!r}: use {own}, instruct:, pyx: or pyx-r: FILE")
+        names = ", ".join(_ENTRIES)
+        raise DataError(f"no samples called {entry!r}: use {names}, instruct:, pyx: or pyx-r: FILE")
     task, style = _ENTRIES[entry]
     if task == "nl2code":
         return Supply(code_samples(corpus))
@@ -327,19 +326,20 @@ def ingredients(
     Data of others that overlap with `items` are left out. Raises `DataError` for an unknown entry,
     and for a mixture without samples.
     """
-    parts = []
+    portions = []
     for text in mixture.split(","):
         entry, weight = _split_weight(text.strip())
         supply = _supply(corpus, entry, items)
-        parts.append(Ingredient(entry, weight, _take(supply.samples, entry, weight, seed), supply))
-    if not any(part.samples for part in parts):
+        samples = _take(supply.samples, entry, weight, seed)
+        portions.append(Ingredient(entry, weight, samples, supply))
+    if not any(portion.samples for portion in portions):
         raise DataError(f"the mixture {mixture!r} has no samples: choose another")
-    return parts
+    return portions
 
 
-def mixed(parts: Iterable[Ingredient], seed: int = 0) -> list[Sample]:
+def mixed(portions: Iterable[Ingredient], seed: int = 0) -> list[Sample]:
     """The samples of all ingredients, shuffled by `seed`."""
-    samples = list(chain.from_iterable(part.samples for part in parts))
+    samples = list(chain.from_iterable(portion.samples for portion in portions))
     random.Random(seed).shuffle(samples)
     return samples
 
@@ -413,18 +413,18 @@ class Packed:
 
 def pack(encoded: list[Encoded]) -> Packed:
     """One row of several samples."""
-    ids, positions, responses = [], [], []
+    ids, positions, keep = [], [], []
     for sample in encoded:
-        place = torch.arange(len(sample.ids))
-        ids.append(torch.tensor(sample.ids, dtype=torch.long))
-        positions.append(place)
-        responses.append(place >= sample.prompt)
-    targets = torch.cat(responses).nonzero()[:, 0]
+        first, size = len(ids) - 1 + sample.prompt, len(sample.ids)
+        keep += range(first, len(ids) - 1 + size)
+        positions += range(size)
+        ids += sample.ids
+    tokens, before = torch.tensor(ids), torch.tensor(keep)
     return Packed(
-        input_ids=torch.cat(ids)[None],
-        position_ids=torch.cat(positions)[None],
-        keep=targets - 1,
-        targets=torch.cat(ids)[targets],
+        input_ids=tokens[None],
+        position_ids=torch.tensor(positions)[None],
+        keep=before,
+        targets=tokens[before + 1],
         lengths=tuple(len(sample.ids) for sample in encoded),
     )
 
@@ -432,15 +432,13 @@ def pack(encoded: list[Encoded]) -> Packed:
 def fill_rows(encoded: list[Encoded], row_tokens: int) -> list[list[Encoded]]:
     """Rows of at most `row_tokens` tokens, or of one sample that is longer."""
     rows: list[list[Encoded]] = []
-    room: list[int] = []
     for sample in sorted(encoded, key=lambda sample: -len(sample.ids)):
-        size = len(sample.ids)
-        number = next((n for n, free in enumerate(room) if size <= free), len(rows))
-        if number == len(rows):
-            rows.append([])
-            room.append(row_tokens)
-        rows[number].append(sample)
-        room[number] -= size
+        for row in rows:
+            if sum(len(other.ids) for other in [*row, sample]) <= row_tokens:
+                row.append(sample)
+                break
+        else:
+            rows.append([sample])
     return rows
 
 # %% ../nbs/50_samples.ipynb #d651cceb
@@ -528,12 +526,12 @@ class _SummedLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, logits: Tensor, targets: Tensor) -> Tensor:
         total = torch.zeros((), device=logits.device)
-        for part, target in zip(logits.split(128), targets[:, None].split(128)):
-            scores = part.float().log_softmax(-1)
+        for chunk, target in zip(logits.split(128), targets[:, None].split(128)):
+            scores = chunk.float().log_softmax(-1)
             total -= scores.gather(1, target).sum()
             if ctx.needs_input_grad[0]:
                 minus = -torch.ones_like(target, dtype=scores.dtype)
-                part.copy_(scores.exp_().scatter_add_(1, target, minus))
+                chunk.copy_(scores.exp_().scatter_add_(1, target, minus))
         ctx.save_for_backward(logits)
         return total
 
@@ -560,18 +558,18 @@ def in_bfloat16(model: PreTrainedModel) -> Iterator[None]:
 
     The gradients arrive in float32 at the weights. The backward pass belongs into the block too.
     """
-    copies, places = {}, []
+    copies, slots = {}, []
     for module in model.modules():
         weights = module._parameters
         for name, weight in module.named_parameters(recurse=False):
             if weight.dtype == torch.float32:
-                places.append((weights, name, weight))
+                slots.append((weights, name, weight))
                 # Tied weights share a copy.
                 copies[weight] = copies.get(weight, weight.to(torch.bfloat16))
-    for parameters, name, weight in places:
+    for parameters, name, weight in slots:
         parameters[name] = copies[weight]
     try:
         yield
     finally:
-        for parameters, name, weight in places:
+        for parameters, name, weight in slots:
             parameters[name] = weight
