@@ -297,7 +297,7 @@ def _explain(  # noqa: PLR0913
         str,
         typer.Argument(
             metavar="FILE.csv:ROW",
-            help="a line of results.csv or comparisons.csv, or the beginning of an id in it",
+            help="a line of results.csv, or an id in it",
         ),
     ],
     run: Annotated[
@@ -311,7 +311,7 @@ def _explain(  # noqa: PLR0913
         ),
     ] = "",
     limit: Annotated[
-        int, typer.Option(help="the most rows to make again on each level; 0 means all")
+        int, typer.Option(help="about how many answers to grade again; 0 means all")
     ] = 500,
     path: Annotated[
         str, typer.Option("--path", help="the benchmark's data, where they are not in the run")
