@@ -657,10 +657,10 @@ class Stage:
 
     def __enter__(self) -> "Stage":
         self.clock = time.monotonic()
+        _point(self.path, self.folder)
         self.lock = _lock(self.folder / ".lock")
         if not self.complete:
             write_atomic(self.folder / "plan.json", _dump(self.plan))
-        _point(self.path, self.folder)
         return self
 
     def __exit__(self, kind: type | None, error: Any, traceback: Any) -> None:
@@ -930,16 +930,15 @@ def load_recipe(name: str | Path) -> dict[str, Facts]:
 
     Raises `RecipeError` when there is none or when it has another shape.
     """
-    folder = project_dir() / "nbs" / "recipes"
-    path = Path(name) if Path(name).suffix in (".yaml", ".yml") else folder / f"{name}.yaml"
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = project_dir() / "nbs" / "recipes" / f"{name}.yaml"
     try:
         recipe = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
-        known = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         reason = " ".join(str(error).split())
-        raise RecipeError(
-            f"no recipe {str(name)!r} ({reason}): there are {known}, or give a .yaml file"
-        ) from None
+        advice = "give the name of a file in nbs/recipes, or the path of another"
+        raise RecipeError(f"no recipe {str(name)!r}: {reason}: {advice}") from None
     sections = recipe if isinstance(recipe, dict) else {"": recipe}
     for stage, params in sections.items():
         if not isinstance(params, dict):
