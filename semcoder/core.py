@@ -318,7 +318,7 @@ class Verdict(Record):
     item_id: str
     k: int
     passed: bool
-    status: str  # 'ok', 'wrong', 'unparsed', or the sandbox's status
+    status: str  # 'ok', 'wrong', 'unparsed', 'invalid', 'plus ...', or the sandbox's status
     answer: str | None = None
     completion_id: str = ""
 
