@@ -203,9 +203,8 @@ def _plan(  # noqa: PLR0913
 
     sections = {task.stage: task.params for task in plan(options)}
     cost = estimate(sections, open_run(from_run, home), device)
-    for rows, title in ((cost.memory, "GiB on each device"), (cost.hours, "hours")):
-        typer.echo(f"\n{title}")
-        _print_table(rows)
+    for table, title in ((cost.memory, "GiB on each device"), (cost.hours, "hours")):
+        typer.echo(f"\n{title}\n{table.to_string(index=False)}")
     typer.echo("\n" + "\n".join(cost.notes))
 
 # %% ../nbs/82_cli.ipynb #8f5bae15
