@@ -129,7 +129,9 @@ def load_launch(name: str) -> Launch:
 def activation_bytes(shape: TrainingShape, sharded: bool = False) -> int:
     """Bytes that a step keeps beside weights, gradients and moments, at its peak.
 
-    Precision float32, which is for CPUs, is counted as if it were bfloat16.
+    Of one packed row, as rows are computed one after another. The peak is in the head or in the
+    first layer that is computed again; without checkpointing all layers are there. Precision
+    float32, which is for CPUs, is counted as if it were bfloat16.
     """
     config, weights = load_config(shape.model), model_size(shape.model).total
     layers, layer = config.num_hidden_layers, _LAYER_BYTES * config.hidden_size
@@ -146,6 +148,7 @@ def activation_bytes(shape: TrainingShape, sharded: bool = False) -> int:
 def training_memory(shape: TrainingShape, launch: Launch = Launch()) -> Memory:
     """The peak of training on each device.
 
+    Adapters and, in mixed precision, fully trained weights are float32; frozen ones are bfloat16.
     Gradients and moments are counted on the device, also where a configuration offloads them.
     """
     size, share = model_size(shape.model), launch.devices if launch.sharded else 1

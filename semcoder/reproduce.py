@@ -207,7 +207,11 @@ def is_importable(package: str) -> bool:
 
 
 def _missing_packages(task: Task) -> Iterator[Need]:
-    """Papermill, and what the parameters `packages`, `cluster` and `engine` name."""
+    """Packages that a stage imports and that are not installed.
+
+    These are papermill, and what the parameters `packages` (sources of programs), `cluster` and
+    `engine` name.
+    """
     params = task.params
     engine = params.get("engine", "").partition(" ")[0]
     names = split(params.get("packages", "")) + split(params.get("cluster", ""))
@@ -225,9 +229,11 @@ def _model_table(file: str) -> dict[str, dict[str, Any]]:
 
 
 def sources(params: dict[str, Any]) -> list[str]:
-    """The models that a stage loads, as `load_engine` takes them; those of a server are none.
+    """The models that a stage loads, as `load_engine` takes them.
 
-    For a tuned model its base is named.
+    A stage whose engine is a server or a replay loads none. For a tuned model its base is named,
+    because the tuned one is made by the run itself. A name that the table lacks counts as the base:
+    the evaluation refuses it when it starts.
     """
     if params.get("engine", "").startswith(("openai", "replay")):
         return []
@@ -265,7 +271,10 @@ def load_accelerate(name: str) -> dict[str, Any]:
 
 
 def _missing_gpus(task: Task, gpus: GpuReport | None) -> Iterator[Need]:
-    """GPUs are looked at only when a training wants some, because that loads torch."""
+    """Whether a training on GPUs has as many as its configuration has processes here.
+
+    They are looked at only when a training wants some, because that loads torch.
+    """
     config = load_accelerate(task.params.get("accelerate_config", ""))
     if task.params.get("device") != "cuda":
         return
@@ -297,7 +306,11 @@ _FREE = FREE_PARAMS | {"run"}
 
 
 def _is_planned(run: Run, task: Task, folder: Path) -> bool:
-    """Whether the stage in a folder has the planned parameters; older versions noted none."""
+    """Whether the stage in a folder has the planned parameters.
+
+    Paths into the home of the runs are compared as relative ones, so that it can be moved. Folders
+    of older versions, which noted no configuration, never match.
+    """
     path = folder / "plan.json"
     before = load_json(path).get("config", {}) if path.exists() else {}
     return bound(before, _FREE) == bound(run.portable(task.params), _FREE)
@@ -359,7 +372,10 @@ def without_lessons(notebook: Path) -> dict[str, Any]:
 
 # %% ../nbs/80_reproduce.ipynb #358219bd
 def _show(bar: tqdm, path: Path) -> None:
-    """Let a bar show what `core.progress` last wrote to a file: desc, n, total and note."""
+    """Let a bar show what `core.progress` last wrote to a file.
+
+    That is JSON with `desc`, what is done, `n` of a `total` that may be unknown, and a `note`.
+    """
     try:
         progress = json.loads(path.read_text())
     except (OSError, ValueError):  # not there yet, or half written
@@ -386,7 +402,11 @@ def _await(work: Future, look: Callable[[], None]) -> None:
 
 
 def _explain(task: Task, error: BaseException, copy: Path) -> SemcoderError:
-    """The error of a failed notebook as one that holds one line for the user."""
+    """The error of a failed notebook as one that holds one line for the user.
+
+    An error of the library keeps its text, which names the cause and what to do. Any other is a
+    fault of ours: its first 300 characters, and the copy in which the traceback is.
+    """
     kind = getattr(error, "ename", type(error).__name__)  # papermill has the kernel's error so
     text = " ".join(str(getattr(error, "evalue", error)).split())
     if kind in {each.__name__ for each in SemcoderError.__subclasses__()}:
@@ -395,9 +415,11 @@ def _explain(task: Task, error: BaseException, copy: Path) -> SemcoderError:
 
 
 def execute(run: Run, task: Task) -> None:
-    """Execute a notebook; the copy with its outputs is in the run's folder `nbs`.
+    """Execute the notebook of a stage without its lessons.
 
-    Raises `SemcoderError` with one line when it fails.
+    The copy with its outputs is in the run's folder `nbs`, and is written after every cell. Raises
+    `SemcoderError` with one line when the notebook fails, and `StoreError` for a folder that cannot
+    be written.
     """
     import papermill
 
@@ -497,13 +519,16 @@ def reproduce_seeds(options: Options, seeds: list[int]) -> list[Run]:
 
 
 def spread_table(runs: list[Run]) -> list[dict[str, Any]]:
-    """A row per score, in percent: its mean over the runs, standard deviation, and their number."""
+    """A row per score, in percent: its mean over the runs and the standard deviation.
+
+    A score that only one run has is without a deviation.
+    """
     import pandas as pd
 
     keys = ["benchmark", "model", "style", "metric"]
     scores = pd.concat([pd.DataFrame(map(vars, run.read("evaluation", Score))) for run in runs])
-    percent = scores.assign(value=100 * scores["value"]).groupby(keys, sort=False)["value"]
-    return percent.agg(["mean", "std", "count"]).round(1).reset_index().to_dict("records")
+    percent = 100 * scores.groupby(keys, sort=False)["value"].agg(["mean", "std"])
+    return percent.round(1).reset_index().to_dict("records")
 
 # %% ../nbs/80_reproduce.ipynb #c3cb81da
 def plan_table(options: Options) -> list[dict[str, str]]:
