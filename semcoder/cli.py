@@ -73,6 +73,7 @@ LimitOption = Annotated[
     int | None,
     typer.Option(
         "--limit",
+        min=1,
         help="cut every stage and benchmark to this many items, 1 or more; figures then stay "
         "in the run's folder",
     ),

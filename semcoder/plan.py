@@ -415,7 +415,7 @@ def estimate(sections: Sections, like: Run, device: str = "") -> Estimate:
     chosen, works = find_device(device), list(works_of(sections, like))
     table = pd.DataFrame(map(vars, works))
     memory = pd.DataFrame([vars(work.memory) for work in works])
-    memory["total"] = [work.memory.total for work in works]
+    memory["total"] = memory.sum(axis=1)
     memory["left"] = memory["total"].map(chosen.room)
     hours = table[["stage", "what", "model"]].assign(
         million_tokens=table["tokens"] / 1e6, hours=[work.hours(chosen) for work in works]

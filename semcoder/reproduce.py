@@ -102,7 +102,7 @@ class Options:
 
     recipe: str | Path
     run: str = ""  # the run's name, by default that of the recipe, with the limit
-    limit: int | None = None  # most items of every stage and benchmark
+    limit: int | None = None  # most items of every stage and benchmark; 0 is no limit
     home: str | Path | None = None  # the folder of all runs
     folder: Path | None = None  # of the notebooks
     only: str = ""  # run this stage alone
@@ -158,11 +158,9 @@ def _override(stage: str, params: dict[str, Any], options: Options) -> dict[str,
 def plan(options: Options) -> list[Task]:
     """The tasks of a recipe, in the order of their notebooks.
 
-    Raises `RecipeError` for a section, key or type that does not exist, and a limit below 1.
+    Raises `RecipeError` for a section or key that does not exist, and a value of another type.
     """
     sections, tasks = load_recipe(options.recipe), []
-    if options.limit is not None and options.limit < 1:
-        raise RecipeError(f"limit={options.limit} leaves nothing to do: give 1 or more, or none")
     for path in stage_notebooks(options.folder):
         stage = path.stem.partition("_")[2]
         params = settings(path, sections.pop(stage, {}))
@@ -404,14 +402,12 @@ def _await(work: Future, look: Callable[[], None]) -> None:
 def _explain(task: Task, error: BaseException, copy: Path) -> SemcoderError:
     """The error of a failed notebook as one that holds one line for the user.
 
-    An error of the library keeps its text, which names the cause and what to do. Any other is a
-    fault of ours: its first 300 characters, and the copy in which the traceback is.
+    It names the kind, the message, which for errors of the library has the cause and what to do,
+    and the copy in which the traceback is.
     """
     kind = getattr(error, "ename", type(error).__name__)  # papermill has the kernel's error so
     text = " ".join(str(getattr(error, "evalue", error)).split())
-    if kind in {each.__name__ for each in SemcoderError.__subclasses__()}:
-        return SemcoderError(text)
-    return SemcoderError(f"{task.name} failed with {kind}: {text:.300} (see {copy})")
+    return SemcoderError(f"{task.name} failed with {kind}: {text:.1000} (see {copy})")
 
 
 def execute(run: Run, task: Task) -> None:
