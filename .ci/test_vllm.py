@@ -65,7 +65,8 @@ def test_prompt_without_room_is_an_empty_answer(vllm):
     """It is answered beside one that fits, and so is one that leaves too little room."""
     short, long, full = vllm.sample([PROMPTS[0], "x " * 9000, "x " * 8185], GREEDY)
     assert short == vllm.sample(PROMPTS[:1], GREEDY)[0]
-    assert long == full == [Output("", "prompt too long", 0, 0)]
+    assert long == [Output("", "prompt too long", 9001, 0)]
+    assert full == [Output("", "prompt too long", 8186, 0)]
 
 
 def test_adapter(tmp_path):
@@ -87,7 +88,7 @@ def test_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("max_model_lenght=64", "unrecognized arguments: --max-model-lenght"),
+        ("max_model_lenght=64", "unrecognized arguments: --max-model-lenght=64"),
         ("max_model_len=100000", "100000"),
         ("dtype=float32 kv_cache_memory_bytes=1000", "memory"),
     ],
