@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -514,7 +513,6 @@ def vllm_python() -> Path | None:
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 _ENVIRONMENT = {
     "PYTHONPATH": "",  # the packages of this interpreter are not for that one
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_MAX_STOP_STRINGS": "64",
     "VLLM_NO_USAGE_STATS": "1",
@@ -544,11 +542,13 @@ def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]
         "model": str(folder),
         "served-model-name": str(model),
         "dtype": best_dtype("cuda" if gpus else "cpu"),
-        "enforce-eager": not gpus,
         "tensor-parallel-size": size,
         "data-parallel-size": replicas or max(1, gpus // size),
         "generation-config": "vllm",
+        "disable-uvicorn-access-log": True,
     }
+    if not gpus:
+        options |= {"enforce-eager": True, "kv-cache-memory-bytes": 1 << 30}
     if base is not None:
         rank = load_json(folder / "adapter_config.json")["r"]
         options |= {"model": str(model_path(base).resolve()), "served-model-name": "base"}
@@ -621,18 +621,26 @@ class VllmEngine(OpenAIEngine):
         self._process = _start_vllm({"tokenizer": str(folder)} | settings, folder)
         self._end = weakref.finalize(self, _end_group, self._process)
         for _ in progress(iter(self._is_loading, False), desc=f"vLLM loads {model}"):
-            time.sleep(1)
+            self._check(1)
 
     def _is_loading(self) -> bool:
-        """Whether the server does not answer yet. `EngineError` when it has ended instead."""
-        if self._process.poll() is not None:
-            raise EngineError(self._failure())
+        """Whether the server does not answer yet."""
         try:
             [card, *_] = self._client.models.list()
         except self._failed:
             return True
         self.context = card.max_model_len  # type: ignore[attr-defined]
         return False
+
+    def _check(self, seconds: float) -> None:
+        """`EngineError` when the server ends within so many seconds; prints the end of its log."""
+        with suppress(subprocess.TimeoutExpired):
+            status, log = self._process.wait(seconds), self._log.read_text(errors="replace")
+            print(log[-2000:], file=sys.stderr)
+            causes = [text for text in log.split("rror: ")[1:] if "root cause" not in text]
+            cause = _one_line(causes[-1]) if causes else "it was killed, as when memory is full"
+            event = f"vLLM with {self.model!r} ended with status {status} ({cause})"
+            raise EngineError(f"{event}: look at its log {self._log}")
 
     def _question(self, prompt: str) -> dict[str, Any]:
         return {"prompt": prompt_ids(self.tokenizer, prompt)}
@@ -647,19 +655,8 @@ class VllmEngine(OpenAIEngine):
         try:
             return super().sample(prompts, sampling)
         except EngineError:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(20)
-                raise EngineError(self._failure()) from None
+            self._check(20)
             raise
-
-    def _failure(self) -> str:
-        """Why the server has ended, in one line; the end of its log is printed."""
-        log = self._log.read_text(errors="replace")
-        print(log[-2000:], file=sys.stderr)
-        causes = [text for text in log.split("rror: ")[1:] if "root cause" not in text]
-        cause = _one_line(causes[-1]) if causes else "it was killed, as when memory is full"
-        event = f"vLLM with {self.model!r} ended with status {self._process.wait()}"
-        return f"{event} ({cause}): look at its log {self._log}"
 
     def close(self) -> None:
         self._end()
