@@ -96,7 +96,7 @@ def test_adapter(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("max_model_lenght=64", "unrecognized arguments: --max-model-lenght=64"),
+        ("max_model_lenght=64", "unrecognized arguments: --max-model-lenght"),
         ("max_model_len=100000", "100000"),
         ("dtype=float32 kv_cache_memory_bytes=1000", "memory"),
     ],
