@@ -488,7 +488,11 @@ def _evaluate(  # noqa: PLR0913
     ] = "",
     limit: Annotated[int, typer.Option(help="this many items, evenly spaced; 0 means all")] = 0,
     engine: Annotated[
-        str, typer.Option(help="transformers, vllm, openai or replay, then options as name=value")
+        str,
+        typer.Option(
+            help="transformers, vllm, openai or replay, then options as name=value; with "
+            "record=FILE the same command goes on after a kill"
+        ),
     ] = "transformers",
     batch: Annotated[
         int, typer.Option(help="items asked at once (default: 512 for vllm, 16 for others)")
@@ -513,10 +517,7 @@ def _evaluate(  # noqa: PLR0913
     ] = "",
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="keep the completions in this file as they come, for `judge`; the same command "
-            "then goes on after a kill"
-        ),
+        typer.Option(help="write the completions to this file, for `judge`"),
     ] = None,
 ) -> None:
     """Ask a model for a benchmark's answers and print its score."""
@@ -532,6 +533,7 @@ def _evaluate(  # noqa: PLR0913
         overlong,
         sampling_of,
         template_of,
+        write_lines,
     )
 
     bench = benchmark(name, path)
@@ -549,13 +551,14 @@ def _evaluate(  # noqa: PLR0913
             bench,
             style,
             sampling_of(decoding, name, max_tokens),
-            out,
             few_shot=examples,
             template=template,
             model=entry.name,
             batch=batch or default_batch(entry.engine or engine),
             limit=limit,
         )
+    if out:
+        write_lines(out, completions)
     for line in overlong(completions):
         typer.echo(line, err=True)
     _print_score(bench, judge(bench, completions), 1)
