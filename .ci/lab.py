@@ -1,9 +1,9 @@
 """Reads notebooks as a person does, in JupyterLab in a real browser: lab.py [NOTEBOOK...].
 
 It needs Debian's chromium and chromium-driver. Each notebook is opened in a copy of nbs/ and run
-from the menu, top to bottom: every cell has to end, and none may fail. Then its display has to be
-in the page as something drawn; the states of a long loop in a trace are hidden until a click
-unfolds them.
+by JupyterLab's own command, top to bottom: every cell has to end, and none may fail. Then its
+display has to be in the page as something drawn; the states of a long loop in a trace are hidden
+until a click unfolds them.
 """
 
 import contextlib
@@ -36,11 +36,8 @@ FAILED = (
 )
 PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
 STATES = f"return [...document.querySelectorAll('{PROMPTS}')].map(e => e.textContent)"
-INDICATOR = ".jp-Notebook-ExecutionIndicator"
-LABEL = (
-    "//*[contains(@class, 'lm-MenuBar-itemLabel') or contains(@class, 'lm-Menu-itemLabel')]"
-    "[text()='{text}']"
-)
+KERNEL = "return window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
+RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
 @contextlib.contextmanager
@@ -65,6 +62,7 @@ def lab(folder: Path) -> Iterator[str]:
         f"--port={port}",
         "--ip=127.0.0.1",
         "--IdentityProvider.token=",
+        "--LabApp.expose_app_in_browser=True",
         f"--ServerApp.root_dir={folder / 'nbs'}",
     ]
     server = subprocess.Popen(
@@ -112,34 +110,13 @@ def until(what: str, there: Callable, seconds: float = 600):
 
 
 def is_idle(driver: webdriver.Chrome) -> bool:
-    """Whether the kernel waits for work."""
-    status = driver.find_element(By.CSS_SELECTOR, INDICATOR).get_attribute("data-status")
-    return "Idle" in (status or "").title()
+    """Whether the notebook has a kernel, and that waits for work."""
+    return driver.execute_script(KERNEL) == "idle"
 
 
 def states_of(driver: webdriver.Chrome) -> list[str]:
     """What is written beside each code cell: nothing, '*' while it runs, or its number."""
     return [text.strip("[]: ") for text in driver.execute_script(STATES)]
-
-
-def press(driver: webdriver.Chrome, text: str) -> None:
-    """Click on an entry of the menu."""
-
-    def click() -> bool:
-        driver.find_element(By.XPATH, LABEL.format(text=text)).click()
-        return True
-
-    until(text, click)
-
-
-def begin(driver: webdriver.Chrome) -> bool:
-    """Run > Run All Cells; False where the page was still being set up and did nothing."""
-    press(driver, "Run")
-    press(driver, "Run All Cells")
-    try:
-        return until("the first cell", lambda: any(states_of(driver)), 20)
-    except SystemExit:
-        return False
 
 
 def has_ended(driver: webdriver.Chrome) -> bool:
@@ -153,7 +130,7 @@ def has_ended(driver: webdriver.Chrome) -> bool:
 def run_all(driver: webdriver.Chrome) -> int:
     """Runs all cells, until all have ended or one has failed; returns their number."""
     until("the kernel", lambda: is_idle(driver))
-    until("the first cell", lambda: begin(driver))
+    driver.execute_script(RUN_ALL)
     until("the end of the last cell", lambda: has_ended(driver))
     return len(states_of(driver))
 

@@ -64,13 +64,11 @@ def test_mixture_of_the_released_data_names_its_commits_and_its_losses(empty_hub
     put(empty_hub, "semcoder/PyX", "pyx.jsonl", [FORWARD, BACKWARD, SOLVED, SOLVED, CUT_OFF, EMPTY])
     put(empty_hub, "semcoder/PyX-R", "pyx_r.jsonl", [FAULT])
     corpus = Corpus.load(open_run("demo"))
-    parts = ingredients(corpus, "pyx:semcoder/PyX,pyx-r:semcoder/PyX-R,pyx:semcoder/PyX/forward*2")
-    pyx, repairs, forward = parts
+    pyx, repairs = ingredients(corpus, "pyx:semcoder/PyX,pyx-r:semcoder/PyX-R*2")
     assert [s.task for s in pyx.samples] == ["forward", "backward", "nl2code"]
     assert pyx.row["lost"] == {"repeated": 1, "the program is no Python": 1, "empty": 1}
     assert pyx.row["commit"] == dataset_commit("semcoder/PyX") and len(pyx.row["commit"]) == 40
-    assert [s.task for s in repairs.samples] == ["refine"]
-    assert [s.task for s in forward.samples] == ["forward", "forward"]
+    assert [s.task for s in repairs.samples] == ["refine", "refine"]
     assert "[L2] doubles 21." in pyx.samples[0].response
 
 

@@ -12,7 +12,7 @@ import ast
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _task_item(benchmark: str, task: Task) -> Item:
     )
 
 # %% ../nbs/42_dataset.ipynb #6bf6bc01
-_LOADERS: dict[str, Callable[[str, Path | None], Benchmark]] = {
+_LOADERS = {
     "humaneval": load_humaneval,
     "humaneval+": load_humaneval_plus,
     "mbpp": load_mbpp,
@@ -120,10 +120,8 @@ def items_of(bench: Benchmark) -> list[Item]:
     items = [_item_of(bench.name, entry) for entry in bench.items]
     jobs = [Job(item.code, [] if item.values else item.calls) for item in items]
     with Sandbox(limits=Limits(seconds=20.0)) as box:
-        values = map(_values, box.map(jobs))
-        return [
-            replace(item, values=item.values or results) for item, results in zip(items, values)
-        ]
+        runs = zip(items, map(_values, box.map(jobs)))
+        return [replace(item, values=item.values or values) for item, values in runs]
 
 
 def _values(outcomes: list[Outcome]) -> list[str]:
@@ -234,8 +232,9 @@ def agreeing(pairs: Iterable[tuple[Problem, Item]]) -> list[tuple[Problem, Item]
     """The pairs whose program gives the item's values for the item's calls."""
     testable = [pair for pair in pairs if len(set(pair[1].values)) > 1]
     with Sandbox(limits=_BRIEF) as box:
-        runs = list(box.map(_job(problem, item) for problem, item in testable))
-    values = [_values(outcomes) for outcomes in runs]
+        runs = box.map(_job(problem, item) for problem, item in testable)
+        bar = progress(runs, total=len(testable), desc="decontamination")
+        values = [_values(outcomes) for outcomes in bar]
     return [pair for pair, results in zip(testable, values) if results == pair[1].values]
 
 
@@ -249,17 +248,14 @@ _OVERLAP = ["problem_id", "benchmark", "item_id", "reason", "similarity"]
 _Rows = list[tuple[Problem, Item, str, float]]
 
 
-def _compare(problems: Sequence[Problem], calls: dict[str, list], items: list[Item]) -> _Rows:
-    """Each problem with the items that share something with it, and with the nearest items."""
-    rows, index = [], ItemIndex(items)
-    for problem in problems:
-        matches = index.matches(problem.description, problem.code, calls[problem.id])
-        rows += [(problem, item, reason, 1.0) for item, reason in matches]
+def _near_items(problems: Sequence[Problem], items: Sequence[Item]) -> _Rows:
+    """Each problem with the items whose description and code are nearest to its own."""
     texts = nearest([p.description for p in problems], [item.description for item in items])
     codes = nearest([bare_code(p.code) for p in problems], [item.code for item in items])
-    for reason, column in (("similar text", texts), ("similar code", codes)):
-        for problem, (number, similarity) in zip(problems, column):
-            rows.append((problem, items[number], reason, similarity))
+    rows = []
+    for problem, (text, similar_text), (code, similar_code) in zip(problems, texts, codes):
+        rows.append((problem, items[text], "similar text", similar_text))
+        rows.append((problem, items[code], "similar code", similar_code))
     return rows
 
 
@@ -270,15 +266,15 @@ def contamination(
 
     `executions` are those of the problems. `similarity` is 0 to 1, and 1 for what is the same.
     """
-    calls: dict[str, list] = defaultdict(list)
-    rows: _Rows = []
+    calls, index = defaultdict(list), ItemIndex(items)
     for execution in executions:
         calls[execution.problem_id].append((execution.call, execution.value))
-    benchmarks = {item.benchmark: None for item in items}
-    for name in progress(list(benchmarks), desc="decontamination"):
-        rows += _compare(problems, calls, [item for item in items if item.benchmark == name])
+    rows = _near_items(problems, items) if items else []
     same = agreeing([(problem, item) for problem, item, *_ in rows])
     rows += [(problem, item, "same behaviour", 1.0) for problem, item in same]
+    for problem in problems:
+        matches = index.matches(problem.description, problem.code, calls[problem.id])
+        rows += [(problem, item, reason, 1.0) for item, reason in matches]
     ids = [(problem.id, item.benchmark, item.item_id, *rest) for problem, item, *rest in rows]
     table = pd.DataFrame(ids, columns=_OVERLAP).drop_duplicates()
     return table.loc[table["similarity"] >= SIMILAR]
