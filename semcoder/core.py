@@ -815,15 +815,14 @@ class Run:
         config: Config | None = None,
         *,
         reads: Iterable[str] = (),
-        settings_of: Config | None = None,
         **params: Any,
     ) -> Stage:
         """Open a stage for writing; use it in a `with` block.
 
-        Its parameters are the fields of `config` (or `settings_of`) and `params`. `reads` names the
+        Its parameters are the fields of `config`, or `params`. `reads` names the
         stages whose rows it takes.
         """
-        settings = self.portable(plain(config or settings_of) or params)
+        settings = self.portable(plain(config) or params)
         plan = {
             "stage": name,
             "config": settings,
