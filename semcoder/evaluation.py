@@ -33,6 +33,7 @@ from semcoder.core import (
     Completion,
     Config,
     DataError,
+    EngineError,
     Execution,
     Monologue,
     Problem,
@@ -859,6 +860,27 @@ def _plan_questions(
     return plan
 
 
+def _ask_models(
+    stage: Stage, config: EvaluationConfig, models: dict[str, Model], plans: dict[str, list]
+) -> None:
+    """Ask all models, one in memory at a time; one that fails does not stop the others.
+
+    In the end `EngineError` names those that failed; the answers of all are kept.
+    """
+    failures = []
+    for who, plan in plans.items():
+        try:
+            with engine_of(models[who], config.engine) as engine:
+                for bench, settings in plan:
+                    work = partial(ask, engine, bench, settings=settings)
+                    step = f"{who}-{settings.style}-{bench.name}"
+                    stage.map(step, settings.items(bench), work, config.inference_batch_size)
+        except EngineError as error:
+            failures.append(f"{who}: {error}")
+    if failures:
+        raise EngineError(f"not all models were asked ({'; '.join(failures)}): run the same again")
+
+
 def run_evaluation(store: Run, config: EvaluationConfig) -> None:
     """Ask, judge, score and compare, as the stage 'evaluation' of a run.
 
@@ -877,12 +899,8 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
     data = {bench.name: bench.data for bench in benches}
     with store.stage("evaluation", config, reads=reads, data=data) as stage:
         stage.note(isolation=isolation())
-        for who, plan in plans.items() if not stage.complete else ():
-            with engine_of(models[who], config.engine) as engine:
-                for bench, settings in plan:
-                    work = partial(ask, engine, bench, settings=settings)
-                    step = f"{who}-{settings.style}-{bench.name}"
-                    stage.map(step, settings.items(bench), work, config.inference_batch_size)
+        if not stage.complete:
+            _ask_models(stage, config, models, plans)
         with use_cluster(config.cluster):
             judge_answers(stage, benches)
         completions, verdicts = stage.read(Completion), stage.read(Verdict)
