@@ -14,6 +14,7 @@ import decimal
 import enum
 import fractions
 import gc
+import importlib
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import struct
 import sys
 import time
 import types
+import unicodedata
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
@@ -136,11 +138,21 @@ def _opaque(value: Any) -> str:
     """The text of an object without a literal: the name of its type in angle brackets."""
     return "<" + re.sub(r"\W", "_", _attribute(type(value), "__name__")) + ">"
 
+# %% ../nbs/11_worker.ipynb #a361b038
+_NUMPY_BOOL = {"bool": "bool_"}  # its name in NumPy 2
+
+
+def _is_numpy(kind: type) -> bool:
+    """Whether a class belongs to NumPy's C code."""
+    immutable = _attribute(kind, "__flags__") & 1 << 8
+    return bool(immutable) and _attribute(kind, "__module__") == "numpy"
+
 # %% ../nbs/11_worker.ipynb #27391c6d
 # The names that literals call: a class of the program with such a name gets no literal.
 CALLS = (
     "float complex set frozenset range bytearray Decimal Fraction deque Counter OrderedDict "
-    "defaultdict"
+    "defaultdict array empty bool_ int8 int16 int32 int64 longlong uint8 uint16 uint32 uint64 "
+    "ulonglong float16 float32 float64 complex64 complex128 str_ bytes_"
 ).split()
 
 
@@ -199,7 +211,25 @@ class _Writer:
             return f"frozenset({self.members(value)})"
         if id(kind) in _COLLECTIONS:
             return self.collection(value)
+        if _is_numpy(kind):
+            return self.array(value) if kind.__name__ == "ndarray" else self.scalar(value)
         return self.instance(value)
+
+    def scalar(self, value: Any) -> str:
+        name = _NUMPY_BOOL.get(type(value).__name__, type(value).__name__)
+        return f"{name}({self.write(value.item())})" if name in CALLS else _opaque(value)
+
+    def array(self, value: Any) -> str:
+        # A view of a single number can have any size.
+        if value.size > self.left:
+            raise TooLarge(self.limit)
+        if value.dtype.kind not in "biufcSU":
+            return _opaque(value)
+        is_text = value.dtype.kind in "SU"
+        dtype = value.dtype.str[1:] if is_text else value.dtype.type.__name__.rstrip("_")
+        if value.size == 0 and value.ndim > 1:
+            return f"empty({self.write(value.shape)}, dtype='{dtype}')"
+        return f"array({self.write(value.tolist())}, dtype='{dtype}')"
 
     def collection(self, value: Any) -> str:
         name = type(value).__name__
@@ -303,42 +333,62 @@ def run(code: str, call: str) -> Any:
 # Calls share a child if their program imports only these modules, in which one call leaves
 # nothing to the next, and uses no word of _REACHING and no special name but these.
 _MODULES = frozenset(
-    "__future__ abc array base64 binascii bisect cmath collections copy dataclasses datetime "
+    "__future__ array base64 binascii bisect cmath collections collections.abc copy datetime "
     "decimal difflib enum fractions functools hashlib heapq itertools json math numbers operator "
     "pprint random re statistics string struct textwrap time typing unicodedata".split()
 )
 _SPECIAL = frozenset(
-    "abs add all and annotations bool call class contains copy deepcopy delitem doc divmod enter "
+    "abs add all and bool call class contains copy deepcopy delitem doc divmod enter "
     "eq exit float floordiv format ge getattr getitem gt hash iadd index init int invert isub iter "
-    "le len lt main mod module mul name ne neg new next or pos post_init pow radd repr reversed "
+    "le len lt main mod mul name ne neg new next or pos post_init pow radd repr reversed "
     "rmul round rsub setitem slots str sub truediv xor".split()
 )
+# What runs text or files, gets attributes by their names, leads out of a frame, or changes
+# functions and classes of others.
 _REACHING = frozenset(
-    "eval exec compile open input vars setattr delattr breakpoint getcontext setcontext "
-    "localcontext register sys os builtins gc".split()
+    "eval exec compile open input get_type_hints ForwardRef sys os builtins gc breakpoint "
+    "vars globals locals getattr setattr delattr attrgetter methodcaller Formatter "
+    "gi_frame cr_frame ag_frame tb_frame f_back f_globals f_locals f_builtins "
+    "register dataclass abstractmethod wraps update_wrapper total_ordering runtime_checkable "
+    "global_enum get_overloads clear_overloads getcontext setcontext localcontext "
+    "DefaultContext BasicContext ExtendedContext".split()
 )
 
 
-def _changes_other(node: ast.AST) -> bool:
-    """Whether syntax sets an attribute, or its item, of anything but `self` and `cls`."""
+def _sets_attribute(node: ast.AST) -> bool:
+    """Whether syntax sets or deletes an attribute, or an item of one."""
     if isinstance(getattr(node, "ctx", None), ast.Load):
         return False
-    through_attribute = False
-    while isinstance(node, (ast.Attribute, ast.Subscript)):
-        through_attribute = through_attribute or isinstance(node, ast.Attribute)
+    while isinstance(node, ast.Subscript):
         node = node.value
-    return through_attribute and getattr(node, "id", "") not in ("self", "cls")
+    return isinstance(node, ast.Attribute)
 
 
 def _imported(node: ast.AST) -> set[str]:
+    """The full names of the modules that an import statement names."""
     if isinstance(node, ast.Import):
-        return {alias.name.partition(".")[0] for alias in node.names}
-    return {(node.module or "").partition(".")[0]} if isinstance(node, ast.ImportFrom) else set()
+        return {alias.name for alias in node.names}
+    return {"." * node.level + (node.module or "")} if isinstance(node, ast.ImportFrom) else set()
+
+
+def _opens(module: types.ModuleType, words: set[str]) -> bool:
+    """Whether words name what is private or can change in a module or its classes, or a module."""
+    spaces = [vars(module)]
+    spaces += [vars(value) for value in vars(module).values() if isinstance(value, type)]
+    for space in spaces:
+        for word in words.intersection(space):
+            value = space[word]
+            is_private = word[0] == "_" and word[-2:] != "__"
+            is_foreign = isinstance(value, types.ModuleType) and value.__name__ not in _MODULES
+            if is_private or is_foreign or isinstance(value, (dict, list, set)):
+                return True
+    return False
 
 
 def _may_share(code: str) -> bool:
     """Whether calls of a program may run in one child: they reach nothing in common."""
-    words = set(re.findall(r"\w+", code))
+    # Python reads identifiers in this form.
+    words = set(re.findall(r"\w+", unicodedata.normalize("NFKC", code)))
     special = {word[2:-2] for word in words if re.fullmatch(r"__\w+__", word)}
     if words & _REACHING or special - _SPECIAL:
         return False
@@ -348,7 +398,10 @@ def _may_share(code: str) -> bool:
         nodes = list(ast.walk(ast.parse(code)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    return not any(_changes_other(node) or _imported(node) - _MODULES for node in nodes)
+    modules = set().union(*map(_imported, nodes))
+    if modules - _MODULES or any(map(_sets_attribute, nodes)):
+        return False
+    return not any(_opens(importlib.import_module(name), words) for name in modules)
 
 # %% ../nbs/11_worker.ipynb #cdbef7b9
 _libc = ctypes.CDLL(None)
@@ -414,8 +467,20 @@ def _limit_resources(limits: dict[str, Any]) -> None:
     _libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # no capabilities
 
 # %% ../nbs/11_worker.ipynb #183075d6
+def _package_folders() -> list[str]:
+    """The folders of the packages that are loaded, and of the C libraries that wheels add."""
+    folders = []
+    for name, module in sys.modules.items():
+        if "." not in name:
+            folders += getattr(module, "__path__", ())
+    return [*folders, *(f"{folder}.libs" for folder in folders)]
+
+
 def _landlock_rules(folder: str) -> int:
-    """Rules to read Python's library and to write in `folder` alone; -1 without Landlock."""
+    """Rules to read the library and loaded packages, and to write in `folder` alone.
+
+    -1 without Landlock.
+    """
     version = _libc.syscall(444, None, 0, 1)
     if version < 1:
         return -1
@@ -426,7 +491,7 @@ def _landlock_rules(folder: str) -> int:
     execute, write_file, read_file, read_folder = 1, 2, 4, 8
     allowed = {folder: every_access & ~execute, "/dev/null": write_file | read_file}
     libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
-    for path in filter(os.path.isdir, [*sys.path, *libraries]):
+    for path in filter(os.path.isdir, [*sys.path, *libraries, *_package_folders()]):
         allowed[path] = read_file | read_folder
     allowed["/dev/urandom"] = read_file
     for path, access in allowed.items():
@@ -648,6 +713,10 @@ class _Worker:
 
     def __init__(self, limits: dict[str, Any], seed: int, run: Callable[[str, str], Any]):
         self.limits, self.seed, self.run = limits, seed, run
+        self.seeders = [random.seed]
+        if "numpy" in sys.modules:
+            self.seeders.append(sys.modules["numpy"].random.seed)
+        self.programs: list[Any] = []
         self.pid, self.nothing = os.getpid(), os.open(os.devnull, os.O_RDWR)
         self.rules, self.filter = _landlock_rules(os.getcwd()), b""
         numbers = _system_calls()
@@ -664,7 +733,8 @@ class _Worker:
 
     def answer(self, code: str, call: str) -> tuple[str, str]:
         """Runs one call and describes how it ended: a letter, and a text."""
-        random.seed(self.seed)
+        for set_seed in self.seeders:
+            set_seed(self.seed)
         sys.stdin, sys.stdout, sys.stderr = self.streams
         try:
             return "v", literal(self.run(code, call), self.limits["output_bytes"])
@@ -705,7 +775,12 @@ class _Worker:
         """The whole life of a child. `leave` is bound before a program could replace it."""
         try:
             self.settle(ends)
-            shares = len(calls) > 1 and _may_share(code)
+            shares = False
+            if len(calls) > 1:
+                # Said before anything of the program has run; its calls are by strangers as well.
+                shares = all(map(_may_share, [code, *calls]))
+                send(3, b"+" if shares else b"-")
+                os.read(4, 1)
             for number, call in enumerate(calls, 1):
                 letter, text = self.answer(code, call)
                 with suppress(BaseException):
@@ -715,7 +790,9 @@ class _Worker:
                 send(3, frame.encode("utf-8", "backslashreplace"))
                 if not waits:
                     break
-                sys.modules["program"].__dict__.clear()
+                # Nothing of this call may be freed, and so run, in the time of the next.
+                self.programs.append(sys.modules["program"])
+                gc.freeze()
                 os.read(4, 1)
         finally:
             leave(0)
@@ -731,23 +808,32 @@ class _Worker:
             os.close(fd)
         return _Child(pid, self.limits, (result, printed, turn))
 
-    def run_child(self, code: str, calls: list[str]) -> int:
-        """Runs calls in one child, with a reply each, until it ends; returns how many."""
+    def run_child(self, code: str, calls: list[str]) -> tuple[int, bool]:
+        """Runs calls in one child, with a reply each, until it ends.
+
+        Returns how many, and whether calls of this program share a child.
+        """
         child = self.fork(code, calls)
+        shares = False
+        if len(calls) > 1:
+            shares = child.watch() == ("answer", b"+", b"")
+            child.go_on()
         for settled in range(len(calls)):
             start = time.monotonic()
             ending, frame, printed = child.watch()
             seconds = time.monotonic() - start
-            waits = ending == "answer" and frame[1:2] == b"+" and settled + 1 < len(calls)
+            more = shares and settled + 1 < len(calls)
+            waits = more and ending == "answer" and frame[1:2] == b"+"
             signal_number = 0 if waits else child.end()
             if settled and (ending == "exit" or frame[:1] == b"m"):
-                return settled  # perhaps because of the calls before it: it gets its own child
+                # Perhaps because of the calls before it: it gets its own child.
+                return settled, shares
             head = REPLY.pack(ending.encode(), signal_number, seconds, len(frame))
             send(1, head + frame + printed)
             if not waits:
-                return settled + 1
+                return settled + 1, shares
             child.go_on()
-        return len(calls)
+        return len(calls), shares
 
     def serve(self) -> None:
         """Answers requests, each a program and calls, until the parent is gone or files stay."""
@@ -755,10 +841,29 @@ class _Worker:
         with suppress(EOFError):
             while True:
                 code, calls = json.loads(receive(0))
+                shares = True
                 while calls:
-                    calls = calls[self.run_child(code, calls) :]
+                    settled, shares = self.run_child(code, calls if shares else calls[:1])
+                    calls = calls[settled:]
                     if not _emptied("."):
                         return
+
+# %% ../nbs/11_worker.ipynb #d541f95b
+def _mapped_mb() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize() >> 20
+
+
+def _import_packages(names: list[str], folders: list[str]) -> int:
+    """Imports packages from folders that no program can import from; returns the MB they map."""
+    before, path = _mapped_mb(), sys.path[:]
+    sys.path += folders
+    for name in names:
+        importlib.import_module(name)
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random")
+    sys.path[:] = path
+    return _mapped_mb() - before
 
 # %% ../nbs/11_worker.ipynb #1975ccd1
 def main() -> None:
@@ -766,7 +871,8 @@ def main() -> None:
     settings = json.loads(receive(0))
     folder, limits, sys.argv = os.getcwd(), settings["limits"], ["program"]
     for name in "bisect copy dataclasses heapq itertools math operator string".split():
-        __import__(name)
+        importlib.import_module(name)
+    limits["memory_mb"] += _import_packages(settings["packages"], settings["folders"])
     names = dict(globals())
     exec(compile(settings["harness"], "<harness>", "exec"), names)
     _enter_namespaces(folder, 4 * limits["file_mb"])
