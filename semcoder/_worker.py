@@ -138,7 +138,7 @@ def _opaque(value: Any) -> str:
     """The text of an object without a literal: the name of its type in angle brackets."""
     return "<" + re.sub(r"\W", "_", _attribute(type(value), "__name__")) + ">"
 
-# %% ../nbs/11_worker.ipynb #a361b038
+# %% ../nbs/11_worker.ipynb #8eb155fa
 _NUMPY_BOOL = {"bool": "bool_"}  # its name in NumPy 2
 
 
@@ -467,13 +467,21 @@ def _limit_resources(limits: dict[str, Any]) -> None:
     _libc.capset(struct.pack("Ii", 0x20080522, 0), bytes(24))  # no capabilities
 
 # %% ../nbs/11_worker.ipynb #183075d6
-def _package_folders() -> list[str]:
-    """The folders of the packages that are loaded, and of the C libraries that wheels add."""
-    folders = []
+_LIBRARIES = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
+_INSTALLED = re.compile("(site|dist)-packages|python")
+
+
+def _library_paths() -> list[str]:
+    """What programs read: Python's and the system's libraries without installed packages, and the
+    packages that are loaded, with the C libraries that wheels put beside them."""
+    paths = []
+    for folder in filter(os.path.isdir, _LIBRARIES + sys.path):
+        paths += [entry.path for entry in os.scandir(folder) if not _INSTALLED.match(entry.name)]
     for name, module in sys.modules.items():
         if "." not in name:
-            folders += getattr(module, "__path__", ())
-    return [*folders, *(f"{folder}.libs" for folder in folders)]
+            for folder in getattr(module, "__path__", ()):
+                paths += [folder, f"{folder}.libs"]
+    return list(filter(os.path.exists, paths))
 
 
 def _landlock_rules(folder: str) -> int:
@@ -490,9 +498,10 @@ def _landlock_rules(folder: str) -> int:
     rules = _libc.syscall(444, head, len(head), 0)
     execute, write_file, read_file, read_folder = 1, 2, 4, 8
     allowed = {folder: every_access & ~execute, "/dev/null": write_file | read_file}
-    libraries = ["/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo"]
-    for path in filter(os.path.isdir, [*sys.path, *libraries, *_package_folders()]):
-        allowed[path] = read_file | read_folder
+    for path in _library_paths():
+        allowed[path] = read_file | read_folder if os.path.isdir(path) else read_file
+    # Names may be listed everywhere in a library, since a rule covers all that lies below it.
+    allowed |= dict.fromkeys(filter(os.path.isdir, _LIBRARIES + sys.path), read_folder)
     allowed["/dev/urandom"] = read_file
     for path, access in allowed.items():
         target = os.open(path, os.O_PATH)
@@ -848,7 +857,7 @@ class _Worker:
                     if not _emptied("."):
                         return
 
-# %% ../nbs/11_worker.ipynb #d541f95b
+# %% ../nbs/11_worker.ipynb #ed36d367
 def _mapped_mb() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize() >> 20
