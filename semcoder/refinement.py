@@ -18,7 +18,7 @@ from functools import partial
 from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
-from .coding import Coding, Task, visible_tests
+from .coding import PACKAGES, Coding, Task, visible_tests, without_numpy
 from semcoder.core import (
     Bug,
     Comparison,
@@ -74,9 +74,9 @@ def run_examples(bench: Coding, answers: list[tuple[Task, str]]) -> list[str]:
         code = f"{bench.program(item, answer)}\n{item.setup}\n"
         jobs.append(Job(code, [call for call, _ in examples]))
     objections = []
-    with Sandbox(limits=bench.limits) as box:
+    with Sandbox(limits=bench.limits, packages=PACKAGES) as box:
         for examples, runs in zip(tests, box.map(jobs)):
-            values = [run.value or run.error or run.status for run in runs]
+            values = [without_numpy(run.value or "") or run.error or run.status for run in runs]
             objections.append(objection(examples, values))
     return objections
 

@@ -35,7 +35,7 @@ from typing import Any
 from . import _worker
 
 # Other modules take these from here.
-from ._worker import TooLarge, describe, literal, load_program  # noqa: F401
+from ._worker import SCALARS, TooLarge, describe, literal, load_program  # noqa: F401
 from .core import SandboxError, digest
 
 # %% ../nbs/11_sandbox.ipynb #c6c7bf1d
