@@ -139,7 +139,7 @@ def _opaque(value: Any) -> str:
     """The text of an object without a literal: the name of its type in angle brackets."""
     return "<" + re.sub(r"\W", "_", _attribute(type(value), "__name__")) + ">"
 
-# %% ../nbs/11_worker.ipynb #b1cc884b
+# %% ../nbs/11_worker.ipynb #daffcc30
 _NUMPY_BOOL = {"bool": "bool_"}  # its name in NumPy 2
 
 
@@ -863,7 +863,7 @@ class _Worker:
                     if not _emptied("."):
                         return
 
-# %% ../nbs/11_worker.ipynb #90f8604c
+# %% ../nbs/11_worker.ipynb #709fecd3
 def _mapped_mb() -> int:
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize() >> 20

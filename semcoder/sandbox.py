@@ -18,9 +18,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -511,11 +512,11 @@ class Sandbox:
     def _stop(self, pending: Sequence[Future]) -> None:
         """Ends running calls; those on a cluster end by their limits."""
         for _ in range(20):
-            if not wait(pending, 0).not_done:
+            if not any(future.running() for future in pending):
                 break
             for worker in self.workers:
                 worker.stop(True)
-            wait(pending, 0.05)
+            time.sleep(0.05)
         for worker in self.workers:
             worker.stop(False)
 
