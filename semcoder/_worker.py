@@ -197,6 +197,9 @@ class _Writer:
         pairs = (f"{self.write(key)}: {self.write(item)}" for key, item in value.items())
         return "{" + ", ".join(pairs) + "}"
 
+    def tuple(self, value: tuple) -> str:
+        return f"({self.items(value)},)" if len(value) == 1 else f"({self.items(value)})"
+
     def members(self, value: set | frozenset) -> str:
         return "{" + ", ".join(sorted(map(self.write, value))) + "}" if value else ""
 
@@ -208,7 +211,7 @@ class _Writer:
         if kind is list:
             return f"[{self.items(value)}]"
         if kind is tuple:
-            return f"({self.items(value)},)" if len(value) == 1 else f"({self.items(value)})"
+            return self.tuple(value)
         if kind is dict:
             return self.mapping(value)
         if kind is set:
@@ -218,10 +221,12 @@ class _Writer:
         if id(kind) in _COLLECTIONS:
             return self.collection(value)
         if _is_numpy(kind):
-            return self.array(value) if kind.__name__ == "ndarray" else self.scalar(value)
+            return self.scalar(value)
         return self.instance(value)
 
     def scalar(self, value: Any) -> str:
+        if type(value).__name__ == "ndarray":
+            return self.array(value)
         name = _NUMPY_BOOL.get(type(value).__name__, type(value).__name__)
         return f"{name}({self.write(value.item())})" if name in SCALARS else _opaque(value)
 
@@ -377,17 +382,21 @@ def _imported(node: ast.AST) -> set[str]:
     return {"." * node.level + (node.module or "")} if isinstance(node, ast.ImportFrom) else set()
 
 
+def _is_open(name: str, value: Any) -> bool:
+    """Whether an attribute of a module or a class is private, can change, or leads elsewhere."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__ not in _MODULES
+    is_private = name[0] == "_" and name[-2:] != "__"
+    return is_private or isinstance(value, (dict, list, set))
+
+
 def _opens(module: types.ModuleType, words: set[str]) -> bool:
-    """Whether words name what is private or can change in a module or its classes, or a module."""
+    """Whether words name an open attribute of a module or of its classes."""
     spaces = [vars(module)]
     spaces += [vars(value) for value in vars(module).values() if isinstance(value, type)]
     for space in spaces:
-        for word in words.intersection(space):
-            value = space[word]
-            is_private = word[0] == "_" and word[-2:] != "__"
-            is_foreign = isinstance(value, types.ModuleType) and value.__name__ not in _MODULES
-            if is_private or is_foreign or isinstance(value, (dict, list, set)):
-                return True
+        if any(_is_open(word, space[word]) for word in words.intersection(space)):
+            return True
     return False
 
 
@@ -703,6 +712,14 @@ class _Child:
             ending = "exit"
         return ending, bytes(frame[4:]), bytes(printed)
 
+    def shares(self, calls: list[str]) -> bool:
+        """Whether the child will run several calls, as it says beforehand."""
+        if len(calls) == 1:
+            return False
+        answer = self.watch()
+        self.go_on()
+        return answer == ("answer", b"+", b"")
+
     def go_on(self) -> None:
         """Lets a child that waits run its next call."""
         self.delay_before = self.delay()
@@ -723,14 +740,23 @@ class _Child:
 REPLY = struct.Struct(">8sBdI")  # how a call ended, the signal, seconds, length of its frame
 
 
+def _is_loss(ending: str, frame: bytes) -> bool:
+    """Whether a child died or had no memory left."""
+    return ending == "exit" or frame[:1] == b"m"
+
+
+def _seeders() -> list[Callable[[int], Any]]:
+    """What sets the state of the modules that draw random numbers."""
+    generators = [random, sys.modules.get("numpy.random")]
+    return [generator.seed for generator in generators if generator]
+
+
 class _Worker:
     """The process that forks a child for each program, or a call where calls may not share one."""
 
     def __init__(self, limits: dict[str, Any], seed: int, run: Callable[[str, str], Any]):
         self.limits, self.seed, self.run = limits, seed, run
-        self.seeders = [random.seed]
-        if "numpy" in sys.modules:
-            self.seeders.append(sys.modules["numpy"].random.seed)
+        self.seeders = _seeders()
         self.programs: list[Any] = []
         self.pid, self.nothing = os.getpid(), os.open(os.devnull, os.O_RDWR)
         self.rules, self.filter = _landlock_rules(os.getcwd()), b""
@@ -829,26 +855,22 @@ class _Worker:
         Returns how many, and whether calls of this program share a child.
         """
         child = self.fork(code, calls)
-        shares = False
-        if len(calls) > 1:
-            shares = child.watch() == ("answer", b"+", b"")
-            child.go_on()
-        for settled in range(len(calls)):
+        shares = child.shares(calls)
+        count = len(calls) if shares else 1
+        for settled in range(count):
             start = time.monotonic()
             ending, frame, printed = child.watch()
             seconds = time.monotonic() - start
-            more = shares and settled + 1 < len(calls)
-            waits = more and ending == "answer" and frame[1:2] == b"+"
+            waits = ending == "answer" and frame[1:2] == b"+" and settled + 1 < count
             signal_number = 0 if waits else child.end()
-            if settled and (ending == "exit" or frame[:1] == b"m"):
-                # Perhaps because of the calls before it: it gets its own child.
-                return settled, shares
+            if settled and _is_loss(ending, frame):
+                return settled, shares  # perhaps because of the calls before it: it runs again
             head = REPLY.pack(ending.encode(), signal_number, seconds, len(frame))
             send(1, head + frame + printed)
             if not waits:
                 return settled + 1, shares
             child.go_on()
-        return len(calls), shares
+        return count, shares
 
     def serve(self) -> None:
         """Answers requests, each a program and calls, until the parent is gone or files stay."""

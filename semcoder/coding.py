@@ -87,10 +87,15 @@ def _is_plain(literal: ast.expr) -> bool:
     return True
 
 
+def _ending(run: Outcome) -> str:
+    """The status of a run without a value; the last alarm of `run_inputs` ends the process."""
+    return "timeout" if (run.error or "").endswith(_LATE) else run.status
+
+
 def parse_output(run: Outcome) -> Output:
     """The plain values that `run_inputs` sent, up to the first that is none."""
     if run.value is None:
-        return Output([], "timeout" if (run.error or "").endswith(_LATE) else run.status)
+        return Output([], _ending(run))
     text = _OPAQUE.sub(lambda match: match[0] if match[0][0] in "'\"" else "object()", run.value)
     try:
         tree = _tree(text)

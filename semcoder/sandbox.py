@@ -264,6 +264,8 @@ class _Worker:
 
     def outcomes(self, code: str, calls: list[str]) -> Iterator[Outcome]:
         """The outcomes of calls, as long as the process lives."""
+        if self.stopped:
+            raise SandboxError("the sandbox was interrupted; start again")
         if self.process is None or self.process.poll() is not None:
             self.start()
         _worker.send(self.requests, json.dumps([code, calls]).encode())
@@ -276,8 +278,6 @@ class _Worker:
         outcomes: list[Outcome] = []
         losses = 0
         while len(outcomes) < len(job.calls):
-            if self.stopped:
-                raise SandboxError("the sandbox was interrupted; start again")
             try:
                 for outcome in self.outcomes(job.code, job.calls[len(outcomes) :]):
                     outcomes.append(outcome)
