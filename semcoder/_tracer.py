@@ -186,8 +186,11 @@ class FrameTracer:
         if self.statement and not self.closed:
             self.finish(statement, frame, 0, quiet=self.is_result(statement))
         if operation.startswith("RETURN"):
-            source = statement if statement.returns else self.returning or statement
-            self.emit(source.line, "return", self.tracer.text(value))
+            self.emit(self.return_line(statement), "return", self.tracer.text(value))
+
+    def return_line(self, statement: "Statement") -> int:
+        """The line of a `return`, whose `finally` blocks may have run since."""
+        return (statement if statement.returns else self.returning or statement).line
 
     def is_result(self, statement: "Statement") -> bool:
         """Whether the `return` step of a statement says all about it."""
@@ -539,6 +542,8 @@ def make_run(
     long result, and MemoryError. `sandbox`: the module `semcoder.sandbox`, or a namespace with its
     `load_program`, `literal`, `describe` and `TooLarge`."""
 
+    through = (MemoryError, KeyboardInterrupt) if budget.interrupt else MemoryError
+
     def run(code: str, call: str) -> Any:
         # evaluates at the depth of the stack at which an untraced call does
         names, expression = sandbox.load_program(code, call)
@@ -547,11 +552,9 @@ def make_run(
         sys.settrace(tracer.enter)
         try:
             value = eval(expression, names)
-        except MemoryError:
+        except through:
             raise
         except BaseException as failure:
-            if budget.interrupt and isinstance(failure, KeyboardInterrupt):
-                raise
             error = failure
         finally:
             truncated = tracer.truncated or sys.gettrace() != tracer.enter

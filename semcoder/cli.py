@@ -72,6 +72,7 @@ LimitOption = Annotated[
     int | None,
     typer.Option(
         "--limit",
+        min=1,
         help="cut every stage and benchmark to this many items, 1 or more; figures then stay "
         "in the run's folder",
     ),
@@ -202,9 +203,8 @@ def _plan(  # noqa: PLR0913
 
     sections = {task.stage: task.params for task in plan(options)}
     cost = estimate(sections, open_run(from_run, home), device)
-    for rows, title in ((cost.memory, "GiB on each device"), (cost.hours, "hours")):
-        typer.echo(f"\n{title}")
-        _print_table(rows)
+    for table, title in ((cost.memory, "GiB on each device"), (cost.hours, "hours")):
+        typer.echo(f"\n{title}\n{table.to_string(index=False)}")
     typer.echo("\n" + "\n".join(cost.notes))
 
 # %% ../nbs/82_cli.ipynb #8f5bae15

@@ -237,10 +237,13 @@ class Coding(Benchmark):
             return WHOLE + whole if whole else None
         if programs:
             return without_tests(programs[-1])
+        return self.continuation(text, completion.prompt or item.prompt)
+
+    def continuation(self, text: str, prompt: str) -> str | None:
+        """The program that a text makes behind a prompt, up to what begins something else."""
         ends = [text.find(end) for end in self.ends]
         text = text[: min((end for end in ends if end > 0), default=None)]
-        prompt = "[CODE]\n" + (completion.prompt or item.prompt)
-        return parse("nl2code", "direct", text, prompt) if text.strip() else None
+        return parse("nl2code", "direct", text, f"[CODE]\n{prompt}") if text.strip() else None
 
     def program(self, item: Task, answer: str) -> str:
         """The whole program that an answer makes."""

@@ -606,7 +606,8 @@ def debugging_table(store: Run) -> "pd.DataFrame":
     """What became of the candidates: a row a kind of bug, a column an outcome."""
     import pandas as pd
 
-    tallies = pd.DataFrame(map(plain, store.read("debugging", Tally)))
+    rows = map(plain, store.read("debugging", Tally))
+    tallies = pd.DataFrame(rows, columns=["kind", "outcome", "count"])
     table = tallies.pivot_table("count", "kind", "outcome", aggfunc="sum", fill_value=0)
     table.loc["all"] = table.sum()
     return table

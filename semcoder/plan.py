@@ -6,7 +6,7 @@
 __all__ = ['DEVICES', 'Sections', 'load_config', 'Size', 'model_size', 'Memory', 'TrainingShape', 'Launch', 'load_launch',
            'activation_bytes', 'training_memory', 'flops_per_token', 'token_bytes', 'generation_memory',
            'engine_devices', 'Device', 'this_machine', 'find_device', 'programs_of', 'growth', 'sample_tokens', 'width',
-           'texts_of', 'Work', 'training_work', 'asking_work', 'Estimate', 'works_of', 'estimate']
+           'texts_of', 'Work', 'training_work', 'asking_work', 'works_of', 'Estimate', 'estimate']
 
 # %% ../nbs/81_plan.ipynb #9e61aeb1
 import os
@@ -17,42 +17,31 @@ from functools import cache
 from statistics import mean
 from typing import Any
 
+import pandas as pd
 import psutil
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrainedConfig
 
-from .core import Completion, EngineError, RecipeError, Run, Sample, home_dir
+from .core import Completion, RecipeError, Run, Sample, home_dir
 from .llm import model_path
 from .reproduce import load_accelerate, sources
 
 # %% ../nbs/81_plan.ipynb #5a83bacb
-_LLAMA_13 = {
-    "vocab_size": 32256,
-    "hidden_size": 2048,
-    "intermediate_size": 5504,
-    "num_hidden_layers": 24,
-    "num_attention_heads": 16,
-    "max_position_embeddings": 16384,
-}
-_LLAMA_67 = _LLAMA_13 | {
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-}
-_SMOL = {
-    "vocab_size": 49152,
-    "hidden_size": 576,
-    "intermediate_size": 1536,
-    "num_hidden_layers": 30,
-    "num_attention_heads": 9,
-    "num_key_value_heads": 3,
-    "tie_word_embeddings": True,
-}
-_SHAPES: dict[str, dict[str, Any]] = {
-    "smollm2-135m-instruct": _SMOL,
-    "deepseek-ai/deepseek-coder-1.3b-base": _LLAMA_13,
-    "deepseek-ai/deepseek-coder-6.7b-base": _LLAMA_67,
+_FIELDS = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "tie_word_embeddings",
+)
+_SHAPES = {
+    "smollm2-135m-instruct": (49152, 576, 1536, 30, 9, 3, True),
+    "deepseek-ai/deepseek-coder-1.3b-base": (32256, 2048, 5504, 24, 16, 16, False),
+    "deepseek-ai/deepseek-coder-6.7b-base": (32256, 4096, 11008, 32, 32, 32, False),
+    "Qwen/Qwen2.5-Coder-7B-Instruct": (152064, 3584, 18944, 28, 28, 4, False),
+    "Qwen/Qwen2.5-Coder-32B-Instruct": (152064, 5120, 27648, 64, 40, 8, False),
 }
 
 
@@ -60,10 +49,12 @@ _SHAPES: dict[str, dict[str, Any]] = {
 def load_config(model: str) -> PreTrainedConfig:
     """The configuration of a model: the project's, that of a folder, or the hub's.
 
+    Qwen's small biases are left out of the project's shapes, which are all of the Llama family.
     Raises `EngineError` for a model that is neither here nor on the hub.
     """
     if model in _SHAPES:
-        return LlamaConfig(**_SHAPES[model])
+        shape: dict[str, Any] = dict(zip(_FIELDS, _SHAPES[model]))
+        return LlamaConfig(max_position_embeddings=16384, **shape)
     return AutoConfig.from_pretrained(model_path(model, weights=False))
 
 
@@ -72,24 +63,20 @@ class Size:
     """The parameters of a model."""
 
     total: int
-    outside: int  # in no layer: embeddings and head
-    layer: int  # in each layer
+    layer: int  # of each layer
     adapter: int  # of LoRA on all linear layers but the head, for each rank
 
 
 @cache
 def model_size(model: str) -> Size:
     """Count a model's parameters, on the meta device."""
-    config = load_config(model)
     with torch.device("meta"):
-        network = AutoModelForCausalLM.from_config(config)
-    head = network.get_output_embeddings()
-    ends = {network.get_input_embeddings().weight, head.weight}  # one where they are tied
-    outside = sum(weight.numel() for weight in ends)
-    total = sum(weight.numel() for weight in network.parameters())
-    linear = [module for module in network.modules() if isinstance(module, torch.nn.Linear)]
-    adapter = sum(module.in_features + module.out_features for module in linear if module != head)
-    return Size(total, outside, (total - outside) // config.num_hidden_layers, adapter)
+        network = AutoModelForCausalLM.from_config(load_config(model))
+    layers = network.base_model.layers
+    numbers = [weight.numel() for weight in layers[0].parameters()]
+    linear = [module for module in layers.modules() if isinstance(module, torch.nn.Linear)]
+    adapter = sum(module.in_features + module.out_features for module in linear)
+    return Size(network.num_parameters(), sum(numbers), adapter)
 
 # %% ../nbs/81_plan.ipynb #453b58df
 _LAYER_BYTES = 53  # that a layer keeps of a token in bf16, for each unit of the hidden width
@@ -119,7 +106,7 @@ class TrainingShape:
     model: str
     method: str = "full"  # or lora
     lora_rank: int = 32
-    precision: str = "mixed"  # or bfloat16, float32
+    precision: str = "mixed"  # or bfloat16
     row: int = 2048  # tokens of the longest packed row
     checkpointing: bool = False
 
@@ -142,7 +129,9 @@ def load_launch(name: str) -> Launch:
 def activation_bytes(shape: TrainingShape, sharded: bool = False) -> int:
     """Bytes that a step keeps beside weights, gradients and moments, at its peak.
 
-    A layer keeps twice as much with precision float32, which is for CPUs and not counted.
+    Of one packed row, as rows are computed one after another. The peak is in the head or in the
+    first layer that is computed again; without checkpointing all layers are there. Precision
+    float32, which is for CPUs, is counted as if it were bfloat16.
     """
     config, weights = load_config(shape.model), model_size(shape.model).total
     layers, layer = config.num_hidden_layers, _LAYER_BYTES * config.hidden_size
@@ -159,6 +148,7 @@ def activation_bytes(shape: TrainingShape, sharded: bool = False) -> int:
 def training_memory(shape: TrainingShape, launch: Launch = Launch()) -> Memory:
     """The peak of training on each device.
 
+    Adapters and, in mixed precision, fully trained weights are float32; frozen ones are bfloat16.
     Gradients and moments are counted on the device, also where a configuration offloads them.
     """
     size, share = model_size(shape.model), launch.devices if launch.sharded else 1
@@ -166,8 +156,9 @@ def training_memory(shape: TrainingShape, launch: Launch = Launch()) -> Memory:
         weights = trained = size.total * (2 if shape.precision == "bfloat16" else 4)
     else:
         trained = 4 * shape.lora_rank * size.adapter
-        weights = trained + size.total * (4 if shape.precision == "float32" else 2)
-    gathered = 2 * (size.outside + 2 * size.layer) if launch.sharded else 0
+        weights = trained + 2 * size.total
+    gathered = size.total - (load_config(shape.model).num_hidden_layers - 2) * size.layer
+    gathered *= 2 * launch.sharded
     return Memory(
         weights=weights // share + gathered,
         gradients=trained // share,
@@ -189,9 +180,8 @@ def flops_per_token(shape: TrainingShape) -> int:
 def token_bytes(model: str) -> int:
     """Bytes of bf16 keys and values for each token."""
     config = load_config(model)
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    return 2 * 2 * config.num_hidden_layers * heads * width
+    width = config.hidden_size // config.num_attention_heads
+    return 2 * 2 * config.num_hidden_layers * config.num_key_value_heads * width
 
 
 def generation_memory(model: str, texts: int, tokens: int, devices: int = 1) -> Memory:
@@ -245,11 +235,9 @@ def this_machine() -> Device:
     """
     if not torch.cuda.is_available():
         return Device("this CPU", psutil.virtual_memory().total, 1e11 * (os.cpu_count() or 1))
-    gpu, flops = torch.cuda.get_device_properties(0), 1e14
-    for device in DEVICES:
-        if device.name.split()[0] in gpu.name:
-            flops = device.flops
-    return Device(gpu.name, gpu.total_memory, flops)
+    gpu = torch.cuda.get_device_properties(0)
+    peaks = [device.flops for device in DEVICES if device.name.split()[0] in gpu.name]
+    return Device(gpu.name, gpu.total_memory, [*peaks, 1e14][0])
 
 
 def find_device(name: str) -> Device:
@@ -286,7 +274,7 @@ def growth(sections: Sections, like: Run) -> float:
 def sample_tokens(sections: Sections, like: Run) -> float:
     """The tokens of all samples that a recipe makes, each taken once."""
     samples = like.read("training", Sample)
-    characters = sum(len(sample.prompt) + len(sample.response) for sample in samples)
+    characters = sum(len(sample.prompt + sample.response) for sample in samples)
     before = like.manifest("monologue")["params"]["per_problem"]
     executions = sections["monologue"]["per_problem"] / before
     return growth(sections, like) * executions * characters / _CHARACTERS
@@ -306,14 +294,14 @@ def width(stage: str, sections: Sections, like: Run) -> float:
 
 
 def texts_of(stage: str, sections: Sections, like: Run) -> float:
-    """How many texts the models of a stage write: of a data stage about one for each program."""
-    programs = programs_of(sections)
+    """How many texts each model of a stage writes: of a data stage about one for each program."""
     if stage in _DATA_STAGES:
-        return programs
-    facts, limit = like.manifest(stage), sections[stage]["limit"]
-    items = limit or max(_ITEMS, programs * sections["synthesis"]["test_share"])
-    items /= facts["params"]["limit"] or _ITEMS
-    return facts["rows"]["completion"]["rows"] * items * width(stage, sections, like)
+        return programs_of(sections)
+    facts, section = like.manifest(stage), sections[stage]
+    test = programs_of(sections) * sections["synthesis"]["test_share"]
+    items = (section["limit"] or max(_ITEMS, test)) / (facts["params"]["limit"] or _ITEMS)
+    texts = facts["rows"]["completion"]["rows"] * items * width(stage, sections, like)
+    return texts / len(sources(section))
 
 # %% ../nbs/81_plan.ipynb #378310ca
 _MFU = {"trains": 0.4, "asks": 0.1}
@@ -344,7 +332,6 @@ class Work:
 def training_work(stage: str, sections: Sections, like: Run) -> Work:
     """The training of a stage, or those of all variants of the ablations."""
     section = sections[stage]
-    launch = load_launch(section["accelerate_config"])
     shape = TrainingShape(
         model=section["base"],
         method=section["method"],
@@ -353,8 +340,9 @@ def training_work(stage: str, sections: Sections, like: Run) -> Work:
         row=max(section["packed_length"], section["max_length"]),
         checkpointing=section["gradient_checkpointing"],
     )
-    tokens = section["epochs"] * sample_tokens(sections, like)
+    launch = load_launch(section["accelerate_config"])
     models = like.manifest(stage)["rows"]["checkpoint"]["rows"] * width(stage, sections, like)
+    tokens = section["epochs"] * sample_tokens(sections, like)
     return Work(
         stage=stage,
         what="trains",
@@ -368,11 +356,10 @@ def training_work(stage: str, sections: Sections, like: Run) -> Work:
 
 def asking_work(stage: str, model: str, sections: Sections, like: Run) -> Work:
     """The texts that a model writes. vLLM has replicas on all devices of the training."""
-    section, devices = sections[stage], 1
+    section = sections[stage]
     size, batch = engine_devices(section["engine"]), section.get("inference_batch_size", 16)
-    if section["engine"].startswith("vllm"):
-        batch = 1  # more of them fill the memory that is left
-        devices = max(size, load_launch(sections["training"]["accelerate_config"]).devices)
+    devices = load_launch(sections["training"]["accelerate_config"]).devices
+    is_vllm = section["engine"].startswith("vllm")
     prompt = mean(row.prompt_tokens for row in like.read("evaluation", Completion))
     length = round(prompt) + section["max_new_tokens"]
     return Work(
@@ -381,65 +368,37 @@ def asking_work(stage: str, model: str, sections: Sections, like: Run) -> Work:
         model=model,
         tokens=texts_of(stage, sections, like) * length,
         operations=2 * model_size(model).total,
-        memory=generation_memory(model, batch, length, size),
-        devices=devices,
+        # vLLM must have room for one text, and fills what is left with more
+        memory=generation_memory(model, 1 if is_vllm else batch, length, size),
+        devices=max(size, devices) if is_vllm else 1,
     )
+
+
+def works_of(sections: Sections, like: Run) -> Iterator[Work]:
+    """The work of all stages, in their order."""
+    for stage, params in sections.items():
+        if "accelerate_config" in params:
+            yield training_work(stage, sections, like)
+        if "engine" in params:
+            for model in sources(params):
+                yield asking_work(stage, model, sections, like)
 
 # %% ../nbs/81_plan.ipynb #62b22195
 @dataclass(frozen=True)
 class Estimate:
-    """What a recipe takes: rows of two tables, and sentences about them."""
+    """What a recipe takes. What is left of a device's memory is negative where it does not fit."""
 
-    memory: list[dict[str, Any]]
-    hours: list[dict[str, Any]]
+    memory: pd.DataFrame  # GiB on each device
+    hours: pd.DataFrame
     notes: list[str]
-
-
-def works_of(sections: Sections, like: Run) -> tuple[list[Work], list[str]]:
-    """The work of all stages, in their order, and why models are not counted."""
-    works: list[Work] = []
-    problems: list[str] = []
-    for stage, params in sections.items():
-        if "accelerate_config" in params:
-            works.append(training_work(stage, sections, like))
-        models = sources(params) if "engine" in params else []
-        for model in dict.fromkeys(models):
-            try:
-                works.append(asking_work(stage, model, sections, like))
-            except EngineError as error:
-                problems.append(f"not counted in {stage}: {error}")
-    return works, problems
-
-
-def _gib(size: float) -> float:
-    return round(size / 2**30, 2)
-
-
-def _memory_row(work: Work, device: Device) -> dict[str, Any]:
-    """GiB on each device; what is `left` there is negative where it does not fit."""
-    sizes = vars(work.memory) | {"total": work.memory.total}
-    sizes["left"] = device.room(work.memory.total)
-    row: dict[str, Any] = {"stage": work.stage, "what": work.what, "devices": work.devices}
-    return row | {name: _gib(size) for name, size in sizes.items()}
-
-
-def _hours_rows(works: list[Work], device: Device) -> Iterator[dict[str, Any]]:
-    for work in works:
-        yield {
-            "stage": work.stage,
-            "what": work.what,
-            "model": work.model,
-            "million tokens": round(work.tokens / 1e6, 2),
-            "hours": round(work.hours(device), 2),
-        }
 
 
 def _notes(works: list[Work], device: Device) -> Iterator[str]:
     """What the hours are based on, disk, and a remedy for all that does not fit."""
     yield f"hours on {device.name}, at 40% of its peak in training and 10% in generation"
-    state = max(work.devices * (work.memory.weights + work.memory.optimizer) for work in works)
+    state = max(1.5 * work.devices * work.memory.optimizer for work in works)
     free = shutil.disk_usage(home_dir().parent).free
-    yield f"disk: two states of a training take {_gib(2 * state)} GiB, {_gib(free)} are free"
+    yield f"disk: a saved state of training takes {state / 1e9:.1f} GB, {free / 1e9:.1f} are free"
     for work in works:
         if device.room(work.memory.total) < 0:
             problem = f"{work.model} {work.what} and does not fit on {device.name}"
@@ -450,18 +409,21 @@ def estimate(sections: Sections, like: Run, device: str = "") -> Estimate:
     """What the stages of a recipe take, by their parameters.
 
     `like` is a finished small run, and `device` a name in `DEVICES`, by default this machine.
-    Raises `RecipeError` for an unknown device, and `EngineError` for a model that is trained and
-    whose configuration cannot be had.
+    Raises `RecipeError` for an unknown device, and `EngineError` for a model whose configuration
+    cannot be had.
     """
-    chosen, ratio = find_device(device), growth(sections, like)
-    works, problems = works_of(sections, like)
+    chosen, works = find_device(device), list(works_of(sections, like))
+    table = pd.DataFrame(map(vars, works))
+    memory = pd.DataFrame([vars(work.memory) for work in works])
+    memory["total"] = memory.sum(axis=1)
+    memory["left"] = memory["total"].map(chosen.room)
+    hours = table[["stage", "what", "model"]].assign(
+        million_tokens=table["tokens"] / 1e6, hours=[work.hours(chosen) for work in works]
+    )
     seconds = sum(like.manifest(stage)["seconds"] for stage in _DATA_STAGES)
-    notes = [
-        f"about {ratio * seconds / 3600:.2f} hours beside these for running programs, as in run "
-        f"{like.name!r}, which has {ratio:.0f} times fewer"
-    ]
+    rest = f"{growth(sections, like) * seconds / 3600:.2f} hours more for running programs"
     return Estimate(
-        memory=[_memory_row(work, chosen) for work in works],
-        hours=[*_hours_rows(works, chosen)],
-        notes=[*notes, *_notes(works, chosen), *problems],
+        memory=table[["stage", "what", "devices"]].join(memory / 2**30).round(2),
+        hours=hours.round(2),
+        notes=[rest, *_notes(works, chosen)],
     )

@@ -411,16 +411,24 @@ def _equation(lines: list[str]) -> tuple[str, ast.Compare] | None:
 _LABEL = re.compile(r"\s*(?:[*\w ]+:[* ]*)?`*")  # such as "Answer: " before an equation
 
 
+def _beginnings(lines: list[str]) -> list[list[tuple[int, str]]]:
+    """The lines at which assertions may begin, and those at which bare equations may."""
+    asserted, bare = [], []
+    for number, line in enumerate(lines):
+        head = _LABEL.sub("", line, count=1).rstrip("`* ")
+        if head.startswith("assert"):
+            asserted.append((number, head))
+        elif "==" in head:
+            bare.append((number, head))
+    return [asserted, bare]
+
+
 def _assertion(block: str, first: bool) -> tuple[str, ast.Compare] | None:
     """The first assertion of `block`, or the last one that parses; else so of bare equations."""
     lines = block.split("\n")
-    heads = {i: _LABEL.sub("", line, count=1) for i, line in enumerate(lines) if "==" in line}
-    asserted = [i for i, line in enumerate(lines) if line.lstrip().startswith("assert")]
-    asserted += [i for i, head in heads.items() if head.startswith("assert") and i not in asserted]
-    for starts in (sorted(asserted), list(heads)):
-        for start in starts[:1] if first else starts[::-1][:20]:
-            head = heads.get(start, lines[start]).rstrip("`* ")
-            if equation := _equation([head, *lines[start + 1 :]]):
+    for beginnings in _beginnings(lines):
+        for number, head in beginnings[:1] if first else beginnings[::-1][:20]:
+            if equation := _equation([head, *lines[number + 1 :]]):
                 return equation
     return None
 

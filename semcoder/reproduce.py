@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Need', 'stage_notebooks', 'parameters', 'settings', 'Options', 'Task', 'plan', 'split', 'is_importable', 'sources',
-           'load_accelerate', 'missing', 'done_folder', 'done_folders', 'discard', 'without_lessons', 'execute',
-           'reproduce', 'reproduce_seeds', 'spread_table', 'plan_table']
+           'load_accelerate', 'missing', 'done_folders', 'discard', 'without_lessons', 'execute', 'reproduce',
+           'reproduce_seeds', 'spread_table', 'plan_table']
 
 # %% ../nbs/80_reproduce.ipynb #11cb8c1e
 import ast
@@ -102,7 +102,7 @@ class Options:
 
     recipe: str | Path
     run: str = ""  # the run's name, by default that of the recipe, with the limit
-    limit: int | None = None  # most items of every stage and benchmark
+    limit: int | None = None  # most items of every stage and benchmark; 0 is no limit
     home: str | Path | None = None  # the folder of all runs
     folder: Path | None = None  # of the notebooks
     only: str = ""  # run this stage alone
@@ -158,11 +158,9 @@ def _override(stage: str, params: dict[str, Any], options: Options) -> dict[str,
 def plan(options: Options) -> list[Task]:
     """The tasks of a recipe, in the order of their notebooks.
 
-    Raises `RecipeError` for a section, key or type that does not exist, and a limit below 1.
+    Raises `RecipeError` for a section or key that does not exist, and a value of another type.
     """
     sections, tasks = load_recipe(options.recipe), []
-    if options.limit is not None and options.limit < 1:
-        raise RecipeError(f"limit={options.limit} leaves nothing to do: give 1 or more, or none")
     for path in stage_notebooks(options.folder):
         stage = path.stem.partition("_")[2]
         params = settings(path, sections.pop(stage, {}))
@@ -207,23 +205,40 @@ def is_importable(package: str) -> bool:
 
 
 def _missing_packages(task: Task) -> Iterator[Need]:
-    """Papermill, and what the parameters `packages`, `cluster` and `engine` name."""
-    params, names = task.params, ["papermill"]
-    names += split(params.get("packages", "")) + split(params.get("cluster", ""))
+    """Packages that a stage imports and that are not installed.
+
+    These are papermill, and what the parameters `packages` (sources of programs), `cluster` and
+    `engine` name.
+    """
+    params = task.params
     engine = params.get("engine", "").partition(" ")[0]
-    if engine in ("openai", "vllm"):
-        names.append(engine)
-    for name in names:
-        is_source = name == "stdlib" or Path(name).is_dir()
-        if not is_source and not is_importable(name):
+    names = split(params.get("packages", "")) + split(params.get("cluster", ""))
+    for name in ["papermill", *names, engine]:
+        is_none = name in ("stdlib", "replay") or Path(name).is_dir()  # as "" is
+        if not is_none and not is_importable(name):
             yield name, f"pip install {name}"
 
 
+def _model_table(file: str) -> dict[str, dict[str, Any]]:
+    """A table of models, by default that of the project, without those of servers."""
+    path = Path(file) if file else project_dir() / "nbs" / "models.yaml"
+    table = yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return {name: entry for name, entry in table.items() if "engine" not in entry}
+
+
 def sources(params: dict[str, Any]) -> list[str]:
-    """The models that a stage loads, as it names them; those of a server are not loaded."""
+    """The models that a stage loads, as `load_engine` takes them.
+
+    A stage whose engine is a server or a replay loads none. For a tuned model its base is named,
+    because the tuned one is made by the run itself. A name that the table lacks counts as the base:
+    the evaluation refuses it when it starts.
+    """
     if params.get("engine", "").startswith(("openai", "replay")):
         return []
     names = [params.get(key, "") for key in _MODEL_KEYS]
+    if "models" in params:
+        table, base = _model_table(params.get("models_file", "")), {"source": params["base"]}
+        names = [table.get(name, base)["source"] for name in split(params["models"])]
     return [name for name in names if name not in _NO_SOURCES]
 
 
@@ -254,7 +269,10 @@ def load_accelerate(name: str) -> dict[str, Any]:
 
 
 def _missing_gpus(task: Task, gpus: GpuReport | None) -> Iterator[Need]:
-    """GPUs are looked at only when a training wants some, because that loads torch."""
+    """Whether a training on GPUs has as many as its configuration has processes here.
+
+    They are looked at only when a training wants some, because that loads torch.
+    """
     config = load_accelerate(task.params.get("accelerate_config", ""))
     if task.params.get("device") != "cuda":
         return
@@ -286,32 +304,35 @@ _FREE = FREE_PARAMS | {"run"}
 
 
 def _is_planned(run: Run, task: Task, folder: Path) -> bool:
-    """Whether the stage in a folder has the planned parameters; older versions noted none."""
+    """Whether the stage in a folder has the planned parameters.
+
+    Paths into the home of the runs are compared as relative ones, so that it can be moved. Folders
+    of older versions, which noted no configuration, never match.
+    """
     path = folder / "plan.json"
     before = load_json(path).get("config", {}) if path.exists() else {}
     return bound(before, _FREE) == bound(run.portable(task.params), _FREE)
 
 
-def done_folder(run: Run, task: Task, rows: dict[str, str]) -> Path | None:
-    """Where a stage is done, in the run or in the store beside it; None where it is not.
+def _is_done(run: Run, task: Task, folder: Path, rows: dict[str, str]) -> bool:
+    """Whether a folder has a manifest, the planned parameters, and these digests of rows."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists() or not _is_planned(run, task, folder):
+        return False
+    return load_json(manifest)["reads"].items() <= rows.items()
 
-    `rows` maps the stages before it to digests of their rows.
+
+def done_folders(run: Run, tasks: list[Task], again: list[Task]) -> list[Path | None]:
+    """Where each stage is done, in the run or in the store beside it.
+
+    None stands for a stage that is not done, that is `again` to be made, or that reads the rows of
+    such a stage.
     """
-    stored = sorted((run.path.parent / "store").glob(f"{task.stage}-*"))
-    for folder in (run.path / task.stage, *stored):
-        manifest = folder / "manifest.json"
-        if not manifest.exists() or not _is_planned(run, task, folder):
-            continue
-        if load_json(manifest)["reads"].items() <= rows.items():
-            return folder
-    return None
-
-
-def done_folders(run: Run, tasks: list[Task]) -> list[Path | None]:
-    """Where each stage is done; what reads the rows of one that is not is not done either."""
     rows, folders = run.fingerprints(), []
     for task in tasks:
-        folder = done_folder(run, task, rows)
+        stored = sorted((run.path.parent / "store").glob(f"{task.stage}-*"))
+        candidates = [] if task in again else [run.path / task.stage, *stored]
+        folder = next((each for each in candidates if _is_done(run, task, each, rows)), None)
         rows[task.stage] = fingerprint(folder) if folder else ""
         folders.append(folder)
     return folders
@@ -349,7 +370,10 @@ def without_lessons(notebook: Path) -> dict[str, Any]:
 
 # %% ../nbs/80_reproduce.ipynb #358219bd
 def _show(bar: tqdm, path: Path) -> None:
-    """Let a bar show what `core.progress` last wrote to a file: desc, n, total and note."""
+    """Let a bar show what `core.progress` last wrote to a file.
+
+    That is JSON with `desc`, what is done, `n` of a `total` that may be unknown, and a `note`.
+    """
     try:
         progress = json.loads(path.read_text())
     except (OSError, ValueError):  # not there yet, or half written
@@ -376,20 +400,22 @@ def _await(work: Future, look: Callable[[], None]) -> None:
 
 
 def _explain(task: Task, error: BaseException, copy: Path) -> SemcoderError:
-    """The error of a failed notebook as one that holds one line for the user."""
+    """The error of a failed notebook as one that holds one line for the user.
+
+    It names the kind, the message, which for errors of the library has the cause and what to do,
+    and the copy in which the traceback is.
+    """
     kind = getattr(error, "ename", type(error).__name__)  # papermill has the kernel's error so
     text = " ".join(str(getattr(error, "evalue", error)).split())
-    if kind in {each.__name__ for each in SemcoderError.__subclasses__()}:
-        return SemcoderError(text)
-    if kind == "DeadKernelError":
-        text = "the kernel died, perhaps for want of memory: make the recipe smaller"
-    return SemcoderError(f"{task.name} failed with {kind}: {text:.300} (see {copy})")
+    return SemcoderError(f"{task.name} failed with {kind}: {text:.1000} (see {copy})")
 
 
 def execute(run: Run, task: Task) -> None:
-    """Execute a notebook; the copy with its outputs is in the run's folder `nbs`.
+    """Execute the notebook of a stage without its lessons.
 
-    Raises `SemcoderError` with one line when it fails.
+    The copy with its outputs is in the run's folder `nbs`, and is written after every cell. Raises
+    `SemcoderError` with one line when the notebook fails, and `StoreError` for a folder that cannot
+    be written.
     """
     import papermill
 
@@ -428,26 +454,22 @@ def _check_needs(tasks: list[Task]) -> None:
         raise DataError(f"nothing was begun, because these are missing: {'; '.join(needs)}")
 
 
-def _run_stage(run: Run, task: Task, position: str) -> dict[str, Any]:
-    """Use a stage that is done, or execute its notebook; what it took, as a row."""
-    folder = done_folder(run, task, run.fingerprints())
-    remark = "done before" if folder else "to do"
-    print(f"{position} {task.name}: {remark}", flush=True)
+def _run_stage(run: Run, task: Task, folder: Path | None) -> dict[str, Any]:
+    """Use the folder where a stage is done, or execute its notebook; what it took, as a row."""
     if folder is None:
         execute(run, task)
     elif folder != run.path / task.stage:
         run.point(task.stage, folder)
     seconds = run.manifest(task.stage)["seconds"] if run.has(task.stage) else None
-    return {"stage": task.name, "seconds": seconds, "": remark}
+    return {"stage": task.name, "seconds": seconds, "": "done before" if folder else ""}
 
 
-def _selected(tasks: list[Task], options: Options) -> tuple[list[Task], list[Task]]:
-    """The tasks to run, and those of them to make again."""
+def _again(tasks: list[Task], options: Options) -> list[Task]:
+    """The tasks from `start` on. Raises `RecipeError` for a stage that does not exist."""
     stages = [task.stage for task in tasks]
     for stage in {options.only, options.start} - {"", *stages}:
         raise RecipeError(f"there is no stage {stage!r}: choose one of {', '.join(stages)}")
-    selected = [task for task in tasks if options.only in ("", task.stage)]
-    return selected, tasks[stages.index(options.start) :] if options.start else []
+    return tasks[stages.index(options.start) :] if options.start else []
 
 
 def reproduce(options: Options) -> list[dict[str, Any]]:
@@ -457,19 +479,22 @@ def reproduce(options: Options) -> list[dict[str, Any]]:
     that is missing, `DataError` before anything starts, and any `SemcoderError` of a notebook when
     it fails; running it again, without `start`, goes on from there.
     """
-    tasks, again = _selected(plan(options), options)
-    run, rows = open_run(options.name, options.home), []
+    tasks, run, rows = plan(options), open_run(options.name, options.home), []
     if run.demo:
         raise RecipeError("'demo' is the run that comes with the notebooks: choose another --run")
+    again = _again(tasks, options)
+    tasks = [task for task in tasks if options.only in ("", task.stage)]
+    folders = done_folders(run, tasks, again)
     home = str(run.path.parent)
     # kernels inherit the environment, which is set back at the end
     with patch.dict(os.environ, SEMCODER_HOME=home, PYDEVD_DISABLE_FILE_VALIDATION="1"):
-        folders = done_folders(run, tasks)
-        _check_needs([task for task, folder in zip(tasks, folders) if task in again or not folder])
+        _check_needs([task for task, folder in zip(tasks, folders) if folder is None])
         for task in again:
             discard(run, task)
-        for number, task in enumerate(tasks, 1):
-            rows.append(_run_stage(run, task, f"[{number}/{len(tasks)}]"))
+        for number, (task, folder) in enumerate(zip(tasks, folders), 1):
+            position = f"[{number}/{len(tasks)}] {task.name}"
+            print(f"{position}: done before" if folder else position, flush=True)
+            rows.append(_run_stage(run, task, folder))
     return rows
 
 # %% ../nbs/80_reproduce.ipynb #1fe1f5c0
@@ -490,22 +515,22 @@ def reproduce_seeds(options: Options, seeds: list[int]) -> list[Run]:
 
 
 def spread_table(runs: list[Run]) -> list[dict[str, Any]]:
-    """A row per score, in percent: its mean over the runs, standard deviation, and their number."""
+    """A row per score, in percent: its mean over the runs and the standard deviation.
+
+    A score that only one run has is without a deviation.
+    """
     import pandas as pd
 
     keys = ["benchmark", "model", "style", "metric"]
     scores = pd.concat([pd.DataFrame(map(vars, run.read("evaluation", Score))) for run in runs])
-    percent = scores.assign(value=100 * scores["value"]).groupby(keys, sort=False)["value"]
-    return percent.agg(["mean", "std", "count"]).round(1).reset_index().to_dict("records")
+    percent = 100 * scores.groupby(keys, sort=False)["value"].agg(["mean", "std"])
+    return percent.round(1).reset_index().to_dict("records")
 
 # %% ../nbs/80_reproduce.ipynb #c3cb81da
-def plan_table(options: Options) -> list[dict[str, Any]]:
-    """A row per stage: whether it is done, and the seconds that it took."""
-    tasks, rows = plan(options), []
-    run = open_run(options.name, options.home)
-    for task, folder in zip(tasks, done_folders(run, tasks)):
-        row: dict[str, Any] = {"stage": task.name, "state": "to do", "seconds": None}
-        if folder:
-            row |= {"state": "done", "seconds": load_json(folder / "manifest.json")["seconds"]}
-        rows.append(row)
+def plan_table(options: Options) -> list[dict[str, str]]:
+    """A row per stage: whether it is done."""
+    run, tasks = open_run(options.name, options.home), plan(options)
+    rows = []
+    for task, folder in zip(tasks, done_folders(run, tasks, again=[])):
+        rows.append({"stage": task.name, "state": "done" if folder else "to do"})
     return rows

@@ -298,10 +298,10 @@ def _is_pure(node: ast.AST) -> bool:
     return _PURE.issuperset(modules)
 
 
-def definitions_in(tree: ast.Module) -> dict[str, ast.stmt]:
+def definitions_in(code: str) -> dict[str, ast.stmt]:
     """Name -> the top-level statement that binds it last; of an import, what binds the name."""
     definitions: dict[str, ast.stmt] = {}
-    for node in tree.body:
+    for node in getattr(parsed(code), "body", []):
         match node:
             case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
                 definitions[name] = node
@@ -364,27 +364,17 @@ def _maps_values(function: ast.FunctionDef) -> bool:
 
 
 def _seed_text(
-    function: ast.FunctionDef, definitions: dict[str, ast.stmt], examples_only: bool
-) -> tuple[str, int]:
-    """The seed that a function makes and the length of its bare program; ('', 0) for no seed."""
+    function: ast.FunctionDef, definitions: dict[str, ast.stmt], max_code: int, examples_only: bool
+) -> str:
+    """The seed that a function makes; '' for none."""
     doc = ast.get_docstring(function) or ""
     description = problem_statement(doc)
     calls = [(call, value) for call, value in examples(doc, function.name) if value]
     is_wanted = calls or not examples_only and _maps_values(function)
     code = self_contained(function.name, definitions) if description and is_wanted else None
-    if not code:
-        return "", 0
-    text = documented(code, description, calls) if calls else annotated(code, function)
-    return text, len(code)
-
-
-def _functions(file: SourceFile, examples_only: bool) -> Iterator[tuple[Seed, int]]:
-    """The seeds of a text, each with the length of its bare program."""
-    definitions = definitions_in(parsed(file.text) or ast.Module([], []))
-    for node in dict.fromkeys(definitions.values()):
-        if isinstance(node, ast.FunctionDef):
-            code, length = _seed_text(node, definitions, examples_only)
-            yield Seed(file.source, f"{file.path}:{node.lineno}", file.licence, code), length
+    if not code or len(code) > max_code:
+        return ""
+    return documented(code, description, calls) if calls else annotated(code, function)
 
 
 def harvest(where: str, max_code: int = 1000, examples_only: bool = True) -> list[Seed]:
@@ -394,9 +384,14 @@ def harvest(where: str, max_code: int = 1000, examples_only: bool = True) -> lis
     """
     seeds = []
     for file in sources(where):
-        for seed, length in _functions(file, examples_only):
-            if 0 < length <= max_code:
-                seeds.append(seed)
+        definitions = definitions_in(file.text)
+        for node in dict.fromkeys(definitions.values()):
+            if isinstance(node, ast.FunctionDef):
+                code = _seed_text(node, definitions, max_code, examples_only)
+                if code:
+                    seeds.append(
+                        Seed(file.source, f"{file.path}:{node.lineno}", file.licence, code)
+                    )
     return seeds
 
 # %% ../nbs/20_seeds.ipynb #62f21e1f
@@ -407,7 +402,7 @@ def _row_to_seed(row: Row) -> Seed | None:
         call, value = plain_call(example["call"], entry_point), plain_literal(example["expected"])
         if call and value:
             calls.append((call, value))
-    code = self_contained(entry_point, definitions_in(ast.parse(row["code"])))
+    code = self_contained(entry_point, definitions_in(row["code"]))
     if not calls or not code:
         return None
     text = documented(code, problem_statement(row["description"]), calls)
@@ -421,7 +416,7 @@ def read_seeds(path: str | Path, max_code: int = 1000) -> list[Seed]:
     for number, row in enumerate(read_rows(path), 1):
         try:
             seed = _row_to_seed(row)
-        except (KeyError, TypeError, SyntaxError) as error:
+        except (KeyError, TypeError) as error:
             problem = f"{path}, row {number}: {type(error).__name__}: {error}"
             raise DataError(f"{problem}: mend or remove the row") from None
         if seed and len(read_seed(seed.code)[0]) <= max_code:

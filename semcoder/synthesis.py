@@ -165,7 +165,7 @@ def with_calls(code: str) -> tuple[str, list[str]]:
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     statements = [node for node in tree.body if node not in functions]
     called = [function.name for function in functions if _calls_of(function.name, statements)]
-    definitions = self_contained(called[-1], definitions_in(tree)) if called else None
+    definitions = self_contained(called[-1], definitions_in(code)) if called else None
     return (definitions, _calls_of(called[-1], statements)) if definitions else ("", [])
 
 

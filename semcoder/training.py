@@ -161,7 +161,6 @@ def load_trainable(config: FinetuneConfig) -> tuple[PreTrainedModel, PreTrainedT
             lora_alpha=2 * config.lora_rank,
             target_modules="all-linear",
             task_type="CAUSAL_LM",
-            base_model_name_or_path=config.base,
         )
         model: Any = get_peft_model(model, adapters)
     return model, tokenizer
