@@ -138,10 +138,10 @@ def attack(every: list, without: list[str], root: Path) -> list[str]:
             code.replace("{C}", str(folder)).replace("{PORT}", port).replace("{T}", str(SECONDS))
             for (*_, code), folder in zip(every, folders)
         ]
-        outcomes = [
-            run[0]
-            for run in box.map(job for code in codes for job in (Job(code, ["f(20)"]), honest))
-        ]
+        jobs = []
+        for (_, category, _, _), code in zip(every, codes):
+            jobs += [Job(code, ["f(20)"] * (2 if category == "shared" else 1)), honest]
+        outcomes = [run[-1] for run in box.map(jobs)]
     time.sleep(1.5)
     wrong = []
     for (name, _, oracle, _), folder, outcome, control in zip(

@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SET_EQUAL_TASKS', 'NOT_NONE_TASKS', 'ORACLES', 'HELPERS', 'MODULES', 'PRELUDE', 'load_module', 'run_call',
-           'record_calls', 'replay_calls', 'summarise_large', 'copied', 'run_inputs', 'is_close', 'is_right',
-           'is_floats', 'run_assertions', 'compare_outputs', 'is_root', 'is_set_equal', 'is_not_none', 'is_anything',
-           'is_divisor_sum', 'is_surface', 'is_digit_distance', 'order_by_length', 'text_length', 'run_test',
-           'call_method', 'print_output', 'finish_program']
+           'record_calls', 'replay_calls', 'summarise_large', 'copied', 'set_alarms', 'run_inputs', 'is_close',
+           'is_right', 'is_floats', 'run_assertions', 'compare_outputs', 'is_root', 'is_set_equal', 'is_not_none',
+           'is_anything', 'is_divisor_sum', 'is_surface', 'is_digit_distance', 'order_by_length', 'text_length',
+           'run_test', 'call_method', 'print_output', 'finish_program']
 
 # %% ../nbs/41_checker.ipynb #4a10c002
-# This module runs in the sandbox, where it is sent as text: it imports only the standard library.
+# This module runs in the sandbox, where it is sent as text: it imports only the standard library,
+# and NumPy where programs may import it.
 import atexit
 import copy
 import importlib
@@ -96,26 +97,38 @@ def copied(value):
         return value
 
 
+def set_alarms(seconds: float) -> None:
+    """Rings after `seconds` of processor time, and after twice as many on the wall; 0: never.
+
+    C code that does not return to Python is ended with its process, by a signal without a handler.
+    """
+    signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
+    signal.setitimer(signal.ITIMER_REAL, 2 * seconds, 0.1)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 3 * seconds)
+
+
 def run_inputs(function, inputs: list, seconds: float) -> tuple[list, str | None]:
     """The results on `inputs` (lists of arguments) up to the first that does not return.
 
     The second value says how that one ended: 'timeout', 'memory', 'exception', or None.
-    `seconds` of processor time are allowed for each input; 0 for no limit.
+    `seconds` of processor time, and twice as many on the wall, are allowed for each input; 0 for
+    no limit.
     """
     values, rings, ended = [], [], None
 
     def ring(_, frame):
         rings.append(True)
         # While this function itself runs, the program's memory may be freed, which takes long.
-        if frame.f_code.co_name != "run_inputs":
+        if frame.f_code.co_name not in ("run_inputs", "set_alarms"):
             raise TimeoutError
 
     signal.signal(signal.SIGPROF, ring)
+    signal.signal(signal.SIGALRM, ring)
     try:
         for args in inputs:
-            signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
+            set_alarms(seconds)
             value = summarise_large(function(*args))
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            set_alarms(0)
             if rings:
                 break
             values.append(copied(value))
@@ -124,7 +137,7 @@ def run_inputs(function, inputs: list, seconds: float) -> tuple[list, str | None
     except BaseException:
         ended = "exception"
     finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        set_alarms(0)
     return values, "timeout" if rings else ended
 
 # %% ../nbs/41_checker.ipynb #d93b26bb
@@ -265,6 +278,12 @@ HELPERS = {
     "Decimal": Decimal,
     "Fraction": Fraction,
 }
+with suppress(ImportError):
+    import numpy
+
+    for name in """array empty bool_ int8 int16 int32 int64 longlong uint8 uint16 uint32 uint64
+    ulonglong float16 float32 float64 complex64 complex128 str_ bytes_""".split():
+        HELPERS[name] = getattr(numpy, name)
 
 # %% ../nbs/41_checker.ipynb #79ee9044
 MODULES = """string re datetime collections heapq bisect copy math random statistics itertools

@@ -14,12 +14,14 @@ import base64
 import json
 import pickle
 import re
+import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from importlib import resources
+from importlib.util import find_spec
 from io import BytesIO
 from itertools import chain, takewhile
 from pathlib import Path
@@ -36,20 +38,24 @@ from semcoder.reasoning import (
     rows_of,
     shortened,
 )
-from .sandbox import Limits, Outcome, Sandbox, literal
+from .sandbox import SCALARS, Limits, Outcome, Sandbox, literal
 from .seeds import read_rows
 
 # %% ../nbs/41_coding.ipynb #4a10c006
 _CHECKER = resources.files("semcoder").joinpath("_checker.py").read_text()
 FUNCTION_HARNESS = f"{_CHECKER}\nrun = run_call\n"  # calls of functions
 CONTEST_HARNESS = f"{_CHECKER}\nrun = run_test\n"  # tests of contests
+# What programs may import beside the standard library, where it is installed: published verdicts
+# were made where NumPy was.
+PACKAGES = tuple(filter(find_spec, ["numpy"]))
 
 # %% ../nbs/41_coding.ipynb #45785bea
 _OPAQUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|<\w+>""")
 _CALLABLE = set(
     """set frozenset float complex range bytearray object Counter OrderedDict defaultdict deque
-    Decimal Fraction""".split()
-)
+    Decimal Fraction array empty""".split()
+).union(SCALARS)
+_LATE = f"killed by signal {int(signal.SIGVTALRM)}"  # the last alarm of `run_inputs`
 _NAMES = _CALLABLE | {"int", "str", "list", "dict", "tuple", "bool"}  # default factories
 _DISPLAYS = (ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict)
 _OTHERS = (ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Load, ast.keyword)
@@ -81,10 +87,15 @@ def _is_plain(literal: ast.expr) -> bool:
     return True
 
 
+def _ending(run: Outcome) -> str:
+    """The status of a run without a value; the last alarm of `run_inputs` ends the process."""
+    return "timeout" if (run.error or "").endswith(_LATE) else run.status
+
+
 def parse_output(run: Outcome) -> Output:
     """The plain values that `run_inputs` sent, up to the first that is none."""
     if run.value is None:
-        return Output([], run.status)
+        return Output([], _ending(run))
     text = _OPAQUE.sub(lambda match: match[0] if match[0][0] in "'\"" else "object()", run.value)
     try:
         tree = _tree(text)
@@ -173,11 +184,22 @@ def without_tests(program: str) -> str:
     return "\n".join(lines)
 
 
+def _failure_line(test: str, run: Outcome) -> str:
+    """A test, cut where it is long, and what the program gave instead."""
+    got = run.value or run.error or run.status
+    if run.status == "timeout":
+        got = run.status
+    if len(test) > LONGEST_TEST:
+        half = LONGEST_TEST // 2
+        test = " == ".join(shortened(side, half) for side in test.split(" == ", 1))
+    return f"{test}  # got {shortened(' '.join(got.split()))}"
+
+
 class Coding(Benchmark):
     """Functions to write, graded by their tests.
 
     A subclass defines `phases` and `check_call`. `limits` are those of one phase, `input_seconds`
-    the processor time of one input (0: no limit).
+    the processor time of one input, which may take twice as long on the wall (0: no limit).
     """
 
     task, style = "nl2code", "completion"
@@ -254,8 +276,8 @@ class Coding(Benchmark):
         """How each program fared, for pairs of a task and a program; equal pairs run once."""
         patient = replace(self.limits, seconds=10 * self.limits.seconds)
         with (
-            Sandbox(limits=self.limits, harness=FUNCTION_HARNESS) as programs,
-            Sandbox(limits=patient, harness=FUNCTION_HARNESS) as checkers,
+            Sandbox(limits=self.limits, harness=FUNCTION_HARNESS, packages=PACKAGES) as programs,
+            Sandbox(limits=patient, harness=FUNCTION_HARNESS, packages=PACKAGES) as checkers,
         ):
 
             def result(item: Task, program: str) -> Result:
@@ -284,23 +306,19 @@ class Coding(Benchmark):
     def failures(self, pairs: list[tuple[Task, str]]) -> list[str]:
         """A failing test of each answer with what the program gave; '' for a right answer."""
         programs = [(item, self.program(item, answer)) for item, answer in pairs]
-        with Sandbox(limits=self.limits, harness=FUNCTION_HARNESS) as box:
-            lines = []
+        single = replace(self.limits, seconds=2 * self.input_seconds or self.limits.seconds)
+        lines = []
+        with (
+            Sandbox(limits=self.limits, harness=FUNCTION_HARNESS, packages=PACKAGES) as references,
+            Sandbox(limits=single, harness=FUNCTION_HARNESS, packages=PACKAGES) as box,
+        ):
             for (item, program), result in zip(programs, self.results(programs)):
-                failed = result.status != "ok"
-                lines.append(self._failure(item, program, result, box) if failed else "")
+                if result.status == "ok":
+                    lines.append("")
+                    continue
+                call, test = self.failing_test(item, program, result, references)
+                lines.append(_failure_line(test, box.run(f"{program}\n{item.setup}\n", call)))
         return lines
-
-    def _failure(self, item: Task, program: str, result: Result, box: Sandbox) -> str:
-        call, test = self.failing_test(item, program, result, box)
-        run = box.run(f"{program}\n{item.setup}\n", call)
-        got = run.value or run.error or run.status
-        if run.status == "timeout":
-            got = run.status
-        if len(test) > LONGEST_TEST:
-            half = LONGEST_TEST // 2
-            test = " == ".join(shortened(side, half) for side in test.split(" == ", 1))
-        return f"{test}  # got {shortened(' '.join(got.split()))}"
 
     def failing_test(
         self, item: Task, program: str, result: Result, box: Sandbox
@@ -771,10 +789,28 @@ def _numbers(line: str) -> list[Decimal]:
     return [] if any(number.is_nan() for number in numbers) else numbers
 
 
+_NUMPY_NUMBER = re.compile(rf"\b({'|'.join(SCALARS)})\(")
+
+
+class _ScalarRemover(ast.NodeTransformer):
+    """Puts Python's numbers and texts in the places of NumPy's."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+        self.generic_visit(node)
+        return node.args[0] if getattr(node.func, "id", "") in SCALARS and node.args else node
+
+
+def without_numpy(value: str) -> str:
+    """A canonical literal with Python's numbers where it has NumPy's, which equal them."""
+    if not _NUMPY_NUMBER.search(value):
+        return value
+    return ast.unparse(_ScalarRemover().visit(_tree(value)))
+
+
 def passes(item: Question, value: str, expected: str) -> bool:
     """Whether the literal that came back from a test is the expected value or text."""
     try:
-        result = ast.literal_eval(value)
+        result = ast.literal_eval(without_numpy(value))
         if not item.entry_point:
             return isinstance(result, str) and same_output(result, expected)
         result = list(result) if isinstance(result, tuple) else result
@@ -819,7 +855,7 @@ class Contests(Benchmark):
 
     def results(self, pairs: list[tuple[Question, str]]) -> list[Result]:
         """How each program fared, for pairs of a problem and a program; equal pairs run once."""
-        with Sandbox(limits=self.limits, harness=CONTEST_HARNESS) as box:
+        with Sandbox(limits=self.limits, harness=CONTEST_HARNESS, packages=PACKAGES) as box:
 
             def result(item: Question, program: str) -> Result:
                 for number, test in enumerate(tests_of(item), 1):

@@ -18,13 +18,15 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -34,7 +36,7 @@ from typing import Any
 from . import _worker
 
 # Other modules take these from here.
-from ._worker import TooLarge, describe, literal, load_program  # noqa: F401
+from ._worker import SCALARS, TooLarge, describe, literal, load_program  # noqa: F401
 from .core import SandboxError, digest
 
 # %% ../nbs/11_sandbox.ipynb #c6c7bf1d
@@ -43,7 +45,7 @@ class Limits:
     """What one call may use."""
 
     seconds: float = 3.0  # wall-clock time
-    memory_mb: int = 1024  # address space
+    memory_mb: int = 1024  # address space, beside what the allowed packages map
     output_bytes: int = 1_000_000  # characters of a result's literal, and bytes of stdout
     processes: int = 16  # threads, beside 64 and those that the machine runs
     file_mb: int = 16  # size of one file; of all files four times that, with namespaces
@@ -205,11 +207,29 @@ def _remove_folder(folder: str) -> None:
             subprocess.run([*command, folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+def _package_folders(packages: Sequence[str]) -> list[str]:
+    """The folders that packages are imported from. SandboxError for one that is not installed."""
+    folders = {}
+    for name in packages:
+        spec = find_spec(name) if name.isidentifier() else None
+        if spec is None or not spec.has_location or spec.origin is None:
+            problem = f"the package {name!r} of packages={tuple(packages)} is not installed"
+            raise SandboxError(f"{problem}; pip install {name}, or leave it out")
+        is_folder = spec.submodule_search_locations is not None
+        folders[str(Path(spec.origin).parents[is_folder])] = None
+    return list(folders)
+
+
+# More threads would make a worker that can't be forked.
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+
+
 class _Worker:
     """One worker process, started when first needed and again when it is lost."""
 
-    def __init__(self, limits: Limits, harness: str, seed: int):
-        self.limits, self.harness, self.seed = limits, harness, seed
+    def __init__(self, limits: Limits, harness: str, seed: int, packages: tuple[str, ...]):
+        self.limits, self.harness, self.seed, self.packages = limits, harness, seed, packages
+        self.folders, self.stopped = _package_folders(packages), False
         self.source = Path(_worker.__file__).read_text() + "\nmain()\n"
         self.process: subprocess.Popen | None = None
 
@@ -218,6 +238,7 @@ class _Worker:
         self.folder = tempfile.mkdtemp(prefix="semcoder-sandbox-")
         environment = {"PYTHONHASHSEED": str(self.seed), "LANG": "C.UTF-8"}
         environment |= {"MALLOC_ARENA_MAX": "1", "LD_BIND_NOW": "1"}  # fewer pages to copy
+        environment |= _ONE_THREAD
         with _fixed_addresses():
             self.process = subprocess.Popen(
                 [sys.executable, *"-s -S -P -X utf8 -c".split(), self.source],
@@ -232,15 +253,19 @@ class _Worker:
         assert self.process.stdin and self.process.stdout
         self.requests, self.replies = self.process.stdin.fileno(), self.process.stdout.fileno()
         settings = {"limits": asdict(self.limits), "seed": self.seed, "harness": self.harness}
+        settings |= {"packages": self.packages, "folders": self.folders}
         try:
             _worker.send(self.requests, json.dumps(settings).encode())
             _worker.receive(self.replies, seconds=60)
         except (OSError, EOFError, ValueError) as error:
             problem = f"a worker of the sandbox did not start ({error})"
-            raise SandboxError(f"{problem}; check that the harness runs") from None
+            advice = "check that the harness runs and that the packages can be imported"
+            raise SandboxError(f"{problem}; {advice}") from None
 
     def outcomes(self, code: str, calls: list[str]) -> Iterator[Outcome]:
         """The outcomes of calls, as long as the process lives."""
+        if self.stopped:
+            raise SandboxError("the sandbox was interrupted; start again")
         if self.process is None or self.process.poll() is not None:
             self.start()
         _worker.send(self.requests, json.dumps([code, calls]).encode())
@@ -264,7 +289,17 @@ class _Worker:
                     reason = f"the worker was lost twice: {error}"
                     outcomes.append(Outcome("crash", None, reason, "", seconds=0.0))
                     losses = 0
+            except BaseException:
+                self.close()  # its reply would be taken for that of the next call
+                raise
         return outcomes
+
+    def stop(self, stopped: bool) -> None:
+        """Ends the call that another thread waits for, and permits no other until `stop(False)`."""
+        self.stopped = stopped
+        process = self.process
+        if stopped and process is not None:
+            process.kill()
 
     def close(self) -> None:
         if self.process is not None:
@@ -274,7 +309,7 @@ class _Worker:
             _remove_folder(self.folder)
 
 # %% ../nbs/11_sandbox.ipynb #ccb0965a
-_Options = tuple[Limits, bool, str, int]
+_Options = tuple[Limits, bool, str, int, tuple[str, ...]]
 
 
 class _Actor:
@@ -309,6 +344,9 @@ class _RemoteWorker:
         except RayError as error:
             reason = f"a sandbox in the Ray cluster failed ({str(error).splitlines()[-1]})"
             raise SandboxError(f"{reason}; start again, finished rows are kept") from None
+
+    def stop(self, stopped: bool) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -414,8 +452,10 @@ class Sandbox:
     `workers`: None is one a core. `strict`: SandboxError unless every layer of `isolation()` holds.
     `harness`: source that defines `run(code, call)`, which decides what running a call means; its
     result comes back as a canonical literal. `seed`: of string hashes and of `random`; results
-    that differ under another seed are not the program's own. Inside `use_cluster` the workers are
-    on the cluster's machines, each of which is asked for its own layers.
+    that differ under another seed are not the program's own. `packages`: names such as "numpy"
+    that programs may import beside the standard library; SandboxError for one that is not
+    installed. Inside `use_cluster` the workers are on the cluster's machines, each of which is
+    asked for its own layers and packages.
     """
 
     def __init__(
@@ -425,15 +465,17 @@ class Sandbox:
         strict: bool = False,
         harness: str | None = None,
         seed: int = 0,
+        packages: Sequence[str] = (),
     ):
-        source = harness or ""
-        options = limits, strict, source, seed
+        source, names = harness or "", tuple(packages)
+        options = limits, strict, source, seed, names
         nodes = [_RemoteWorker(actor, options) for actor in _ACTORS.get()[:workers]]
         if strict and not nodes:
             _require_isolation()
         count = workers or len(os.sched_getaffinity(0))
-        self.workers = nodes or [_Worker(limits, source, seed) for _ in range(count)]
+        self.workers = nodes or [_Worker(limits, source, seed, names) for _ in range(count)]
         self.idle: SimpleQueue[_Worker | _RemoteWorker] = SimpleQueue()
+        self._ahead = 4 * len(self.workers)
         # A remote worker gets two jobs at a time, so that it need not wait for the network.
         for worker in nodes * 2 or self.workers:
             self.idle.put(worker)
@@ -450,18 +492,33 @@ class Sandbox:
         return self.work(Job(code, [call]))[0]
 
     def map(self, jobs: Iterable[Job]) -> Iterator[list[Outcome]]:
-        """One list of outcomes a job, in order; jobs are read only a few ahead of the results."""
-        jobs = iter(jobs)
+        """One list of outcomes a job, in order; jobs are read only a few ahead of the results.
+
+        Leaving early, as Ctrl-C does, ends the calls that run.
+        """
+        jobs, pending = iter(jobs), deque()
         pool = ThreadPoolExecutor(self.idle.qsize())
         try:
-            ahead = islice(jobs, 4 * len(self.workers))
-            pending = deque(pool.submit(self.work, job) for job in ahead)
+            pending.extend(pool.submit(self.work, job) for job in islice(jobs, self._ahead))
             while pending:
-                outcomes = pending.popleft().result()
+                outcomes = pending[0].result()
+                pending.popleft()
                 pending.extend(pool.submit(self.work, job) for job in islice(jobs, 1))
                 yield outcomes
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            self._stop(pending)
+
+    def _stop(self, pending: Sequence[Future]) -> None:
+        """Ends running calls; those on a cluster end by their limits."""
+        for _ in range(20):
+            if not any(future.running() for future in pending):
+                break
+            for worker in self.workers:
+                worker.stop(True)
+            time.sleep(0.05)
+        for worker in self.workers:
+            worker.stop(False)
 
     def work(self, job: Job) -> list[Outcome]:
         """The outcomes of one job, from the next worker that is idle."""
