@@ -263,6 +263,7 @@ class AblationsConfig(Config):
     benchmarks: str = "pyx-o,pyx-i"
     difficulty: str = ""
     cruxeval_path: str = ""
+    lcb_exec_path: str = ""
     cruxeval_limit: int = 50
     cruxeval_factors: str = "format"
     max_new_tokens: int = 100
@@ -435,7 +436,11 @@ def run_ablations(store: Run, config: AblationsConfig) -> None:
     `Completion`, `Verdict`, `Process`, `Score` and `Comparison`. `RecipeError` for parameters that
     cannot be used, `DataError` for missing data, `EngineError` when a variant cannot be made.
     """
-    paths = {"pyx": str(store.path), "cruxeval": config.cruxeval_path}
+    paths = {
+        "pyx": str(store.path),
+        "cruxeval": config.cruxeval_path,
+        "lcb-exec": config.lcb_exec_path,
+    }
     benches = load_benchmarks(config.benchmarks, paths, config.difficulty)
     jobs, learned = plan_jobs(store, config, benches)
     chosen = [job.variant for job in jobs]

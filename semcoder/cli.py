@@ -355,7 +355,7 @@ def _trace(
 def _read_text(file: Path) -> str:
     """A text file; `DataError` when it can't be read."""
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"cannot read {file}: {getattr(error, 'strerror', None) or error}"

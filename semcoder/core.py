@@ -386,6 +386,8 @@ class Config(Record):
             elif type(value) is not kind:
                 field = f"{type(self).__name__}.{name}"
                 raise RecipeError(f"{field} should be {kind.__name__}, not {value!r:.80}")
+            elif name.endswith("limit") and value < 0:
+                raise RecipeError(f"{name}={value} is no limit: give 0 for all, or a number")
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
@@ -906,6 +908,17 @@ def wilson(right: float, n: int) -> tuple[float, float]:
     return middle - half if right > 0 else 0.0, middle + half if right < n else 1.0
 
 # %% ../nbs/10_core.ipynb #1f0fc349
+class _RecipeLoader(yaml.SafeLoader):
+    """YAML in which no key may come twice: of two sections the first would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise RecipeError(f"a recipe has {key!r} twice: put its entries together")
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(name: str | Path) -> dict[str, Facts]:
     """A recipe by its name in `nbs/recipes` or its path: stage -> parameters.
 
@@ -915,7 +928,7 @@ def load_recipe(name: str | Path) -> dict[str, Facts]:
     if path.suffix not in (".yaml", ".yml"):
         path = project_dir() / "nbs" / "recipes" / f"{name}.yaml"
     try:
-        recipe = yaml.safe_load(path.read_text())
+        recipe = yaml.load(path.read_text(), _RecipeLoader)
     except (OSError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         advice = "give the name of a file in nbs/recipes, or the path of another"

@@ -65,7 +65,7 @@ from semcoder.reasoning import (
 )
 from .sandbox import Job, isolation, use_cluster
 from .seeds import read_rows
-from .tracing import trace_all
+from .tracing import STYLES, render, trace_all
 from .verification import verify
 
 if TYPE_CHECKING:
@@ -76,7 +76,9 @@ Interval = tuple[float, float]  # its low and its high end
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """The unbiased estimate of pass@k from `c` right of `n` samples. `DataError` when `n < k`."""
+    """The unbiased estimate of pass@k from `c` right of `n` samples. `DataError` for another k."""
+    if k < 1:
+        raise DataError(f"there is no pass@{k}: give k=1 or more")
     if n < k:
         raise DataError(f"pass@{k} needs {k} samples of each item, not {n}: ask for k={n}, or less")
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
@@ -430,7 +432,7 @@ _STYLE_OF_FIELD = {
 def _sample_rows(path: Path) -> list[dict[str, Any]]:
     """The objects in a file. `DataError` when it cannot be read."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError):
         content = []  # several objects, a compressed file, or none that read_rows can read
     if not isinstance(content, dict) or not content.keys().isdisjoint(_ITEM_FIELDS):
@@ -448,8 +450,12 @@ def _samples(row: dict[str, Any], bench: Benchmark) -> list[Completion]:
     texts, prompt = row[fields[0]], row.get("prompt", "")
     style = _STYLE_OF_FIELD[fields[0]] or row.get("style", bench.style)
     texts = [texts] if isinstance(texts, str) else texts
-    samples = [bench.completion(str(row[names[0]]), text) for text in texts]
-    return [replace(c, style=style, prompt=prompt) for c in samples]
+    completions = []
+    for text in texts:
+        marked = bench.task in ("forward", "backward") and "[ANSWER]" in text
+        c = bench.completion(str(row[names[0]]), text)
+        completions.append(replace(c, style="monologue" if marked else style, prompt=prompt))
+    return completions
 
 
 def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
@@ -474,9 +480,9 @@ def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
 
 def judge_all(bench: Benchmark, completions: list[Completion]) -> list[Verdict]:
     """The verdicts on the completions of a file, in order, with progress."""
-    verdicts, is_bare = [], any(c.style == "bare" for c in completions)
+    verdicts = []
     for start in progress(range(0, len(completions), 64), desc=f"judging {bench.name}"):
-        verdicts += judge(bench, completions[start : start + 64], is_bare)
+        verdicts += judge(bench, completions[start : start + 64])
     return verdicts
 
 
@@ -586,7 +592,13 @@ def sampling_of(decoding: str, name: str, max_new_tokens: int = 256, seed: int =
 
     `decoding` is 'paper' (sections 4 and 5), 'greedy', or words such as 'T=0.2 n=10 max=1024'.
     """
-    text = _PAPER_DECODING[family(name)] if decoding == "paper" else decoding
+    text = decoding
+    if decoding == "paper":
+        if family(name) not in _PAPER_DECODING:
+            raise RecipeError(
+                f"decoding=paper: the paper did not ask {name!r}, write greedy or T=0.2"
+            )
+        text = _PAPER_DECODING[family(name)]
     options: dict[str, Any] = {"max_tokens": max_new_tokens}
     try:
         for word in text.replace("greedy", "").split():
@@ -659,10 +671,23 @@ def _thought(monologue: str) -> str:
     return re.sub(r"\bat L(\d+)\b", r"at line \1", text)
 
 
+def _renderings(run: Run, style: str) -> dict[str, str]:
+    """The traces of a run in a style, by execution."""
+    codes = {problem.id: problem.code for problem in run.read("synthesis", Problem)}
+    owners = {e.id: e.problem_id for e in run.read("synthesis", Execution)}
+    texts = {}
+    for observed in run.read("synthesis", Trace):
+        if observed.result is not None:
+            code = codes[owners[observed.execution_id]]
+            texts[observed.execution_id] = render(observed, code, style)
+    return texts
+
+
 def _reasoning_by_execution(run: Run, task: str, style: str) -> dict[str, str]:
     """The reasoning that solved examples in a style show, by execution; '' for none."""
+    executions = run.read("synthesis", Execution)
     if style not in _REASONED:
-        return {e.id: "" for e in run.read("synthesis", Execution)}
+        return {e.id: "" for e in executions}
     monologues = [m for m in run.read("monologue", Monologue) if m.accepted]
     texts = {m.execution_id: m.text for m in monologues if m.direction == task}
     return {key: _thought(text) for key, text in texts.items()} if style == "cot" else texts
@@ -675,7 +700,8 @@ def few_shot_examples(
 
     `task` is 'forward' or 'backward'. `DataError` for too few training programs.
     """
-    texts = _reasoning_by_execution(run, task, style)
+    is_trace = style in STYLES
+    texts = _renderings(run, style) if is_trace else _reasoning_by_execution(run, task, style)
     problems = {p.id: p for p in run.read("synthesis", Problem) if p.split == "train"}
     solved = [e for e in run.read("synthesis", Execution) if e.status == "ok" and e.id in texts]
     first = {e.problem_id: e for e in reversed(solved) if e.problem_id in problems}

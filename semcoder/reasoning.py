@@ -247,7 +247,7 @@ def judge(
         if row.item_id not in bench.by_id:
             like = f"its items look like {bench.items[0].item_id!r}"
             raise DataError(f"{bench.name} has no item {row.item_id!r}: {like}")
-        answer = row.text if parsed else _answer(bench, row)
+        answer = row.text if parsed or row.style == "bare" else _answer(bench, row)
         answers.append(answer)
         if answer is not None:
             pairs.append((bench.by_id[row.item_id], answer))

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_SHOWN', 'Row', 'TRUNCATIONS', 'PLAIN_TOKENS', 'PER_SAMPLE', 'Corpus', 'make_sample', 'code_samples',
-           'reasoning_samples', 'traced', 'repair_fields', 'refine_samples', 'read_instruction', 'Supply',
+           'reasoning_samples', 'traced', 'repair_fields', 'refine_samples', 'turns_of', 'read_instruction', 'Supply',
            'read_samples', 'Ingredient', 'ingredients', 'mixed', 'make_samples', 'Encoded', 'Encoding', 'encode',
            'Packed', 'pack', 'fill_rows', 'attend_per_sample', 'separate', 'packed_loss', 'in_bfloat16']
 
@@ -185,8 +185,26 @@ def _cell(row: Row, names: Sequence[str]) -> str:
     raise DataError(f"no column {' or '.join(names)} among {', '.join(row)}: {advice}")
 
 
+def turns_of(row: Row) -> list[tuple[str, str]]:
+    """The turns of a conversation as roles and texts; none for a row of other columns.
+
+    A content may be a text or a list of parts, of which those of text count.
+    """
+    turns = []
+    for turn in row.get("messages") or row.get("conversations") or ():
+        role = str(turn.get("role") or turn.get("from"))
+        content = turn.get("content") or turn.get("value") or ""
+        if not isinstance(content, str):
+            content = "\n".join(part.get("text") or "" for part in content)
+        turns.append(({"human": "user", "gpt": "assistant"}.get(role, role), content))
+    return turns
+
+
 def read_instruction(row: Row) -> Released:
-    """A question with its answer. `DataError` says what the row lacks."""
+    """A question with its answer, or the first of a conversation. `DataError` names the lack."""
+    texts = dict(reversed(turns_of(row)))
+    if texts:
+        row = {"question": texts.get("user", ""), "answer": texts.get("assistant", "")}
     question, answer = _cell(row, _QUESTIONS), _cell(row, _ANSWERS)
     if not question or not answer:
         raise DataError("empty")
@@ -225,6 +243,13 @@ def _read(source: str, row: Row) -> Released:
         return Released("", {"reason": str(error)}, "")
 
 
+def _lack(released: Released, text: str, index: ItemIndex) -> str:
+    """Why a row makes no sample; '' when it makes one."""
+    if not released.task:
+        return text
+    return "contaminated" if index.matches(text, released.code, released.calls) else ""
+
+
 def read_samples(source: str, where: str, items: Iterable[Item] = ()) -> Supply:
     """The samples of others' data without what overlaps with benchmark `items`.
 
@@ -233,14 +258,13 @@ def read_samples(source: str, where: str, items: Iterable[Item] = ()) -> Supply:
     """
     index, samples, lost = ItemIndex(items), {}, Counter()
     rows, commit = _open_rows(where)
-    for released in (_read(source, row) for row in rows):
+    for row in rows:
+        released = _read(source, row)
+        lost.update("later turn" for _ in turns_of(row)[2:])
         text = "\n".join(released.fields.values())
-        if not released.task:
-            lost[text] += 1
-        elif text in samples:
-            lost["repeated"] += 1
-        elif index.matches(text, released.code, released.calls):
-            lost["contaminated"] += 1
+        reason = "repeated" if text in samples else _lack(released, text, index)
+        if reason:
+            lost[reason] += 1
         else:
             parent = f"{source}:{digest(text)}"
             style = _STYLE_OF.get(released.task, "monologue")

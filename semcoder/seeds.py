@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[Row]:
         for batch in pq.ParquetFile(path).iter_batches(64):
             yield from batch.to_pylist()
         return
-    opened: Any = fsspec.open(str(path), "rt", compression="infer", encoding="utf-8")
+    opened: Any = fsspec.open(str(path), "rt", compression="infer", encoding="utf-8-sig")
     with opened as file:
         first = file.readline()
         rest = chain([first], file)
