@@ -6,10 +6,10 @@
 __all__ = ['Facts', 'TOO_LONG', 'R', 'FREE_PARAMS', 'Z', 'SemcoderError', 'RecipeError', 'StoreError', 'DataError', 'EngineError',
            'SandboxError', 'expect_error', 'digest', 'plain', 'Record', 'Seed', 'Problem', 'Execution', 'Step', 'Trace',
            'Monologue', 'Bug', 'Tally', 'Attempt', 'Sample', 'Loss', 'Checkpoint', 'Variant', 'of_variant',
-           'Completion', 'Verdict', 'Score', 'Comparison', 'Point', 'Config', 'schema', 'to_parquet', 'Rows',
-           'from_parquet', 'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic', 'fetch', 'progress',
-           'load_json', 'bound', 'versions', 'Stage', 'fingerprint', 'remove_stage', 'Run', 'open_run', 'GpuReport',
-           'gpu_report', 'wilson', 'load_recipe']
+           'Completion', 'Verdict', 'Score', 'Comparison', 'Config', 'schema', 'to_parquet', 'Rows', 'from_parquet',
+           'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic', 'fetch', 'progress', 'load_json', 'bound',
+           'versions', 'Stage', 'fingerprint', 'remove_stage', 'Run', 'open_run', 'GpuReport', 'gpu_report', 'wilson',
+           'load_recipe']
 
 # %% ../nbs/10_core.ipynb #17577197
 import atexit
@@ -357,19 +357,6 @@ class Comparison(Record):
     p_value: float
     test: str
 
-
-@dataclass(frozen=True)
-class Point(Record):
-    """A number in a figure; `low` and `high` are its 95% interval, or `value` for a count."""
-
-    figure: str
-    series: str
-    at: str  # the place on the axis
-    n: int
-    value: float
-    low: float
-    high: float
-
 # %% ../nbs/10_core.ipynb #b24c3b24
 @dataclass(frozen=True, kw_only=True)
 class Config(Record):
@@ -563,7 +550,7 @@ def progress(
         yield item
 
 # %% ../nbs/10_core.ipynb #085ede70
-FREE_PARAMS = frozenset("accelerate_config cluster device left_out save_every workers".split())
+FREE_PARAMS = frozenset("accelerate_config cluster device save_every workers".split())
 
 
 def _file(kind: type) -> str:

@@ -99,6 +99,9 @@ class Benchmark:
     ) -> str:
         """The model's input: solved examples and the item, in a style of the template."""
         if self.ends and style == "completion":
+            if template.chat_template:
+                problem = "style 'completion' has no turns, so the chat template would be ignored"
+                raise DataError(f"{self.name}: {problem}: ask in style direct, or without it")
             return self.completion_prompt(item)
         return template.prompt(self.task, style=style, shots=tuple(shots), **self.fields(item))
 
@@ -107,10 +110,6 @@ class Benchmark:
         if self.ends and style == "completion":
             return self.ends
         return template.stop(self.task)
-
-    def rejects(self, answer: str, item_id: str = "") -> bool:
-        """Whether the published scorer discards this answer without grading it."""
-        return False
 
     def completion(self, item_id: str, text: str, k: int = 0) -> Completion:
         """A text from elsewhere as the completion of a model without a name."""
@@ -177,9 +176,6 @@ class OutputPrediction(Benchmark):
             return "invalid"
         return "ok" if same(value, item.value) else "wrong"
 
-    def rejects(self, answer: str, item_id: str = "") -> bool:
-        return item_id in self.by_id and self.by_id[item_id].call in answer
-
 # %% ../nbs/40_reasoning.ipynb #8e133920
 def is_call(text: str, entry_point: str) -> bool:
     """Whether `text` is one call of `entry_point` whose arguments cannot redefine it."""
@@ -228,9 +224,6 @@ class InputPrediction(Benchmark):
                 return "ok" if same(run.value, item.value) else "wrong"
 
             return map_unique(status, pairs, box)
-
-    def rejects(self, answer: str, item_id: str = "") -> bool:
-        return item_id in self.by_id and f"{self.by_id[item_id].entry_point}(" not in answer
 
 # %% ../nbs/40_reasoning.ipynb #cbf5b4d5
 def judge(
