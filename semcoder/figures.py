@@ -453,7 +453,7 @@ def ablation_frame(results: Results) -> pd.DataFrame:
     pairs = results.comparisons.query("stage == 'ablations'")
     pairs = pairs.assign(
         p_holm=pairs.id.map(corrected),
-        star=pairs.id.map(stars).fillna(""),
+        star=pairs.id.map(stars).astype(object).fillna(""),
     )
     variants = _means(results).query("stage == 'ablations'")
     return variants.merge(
