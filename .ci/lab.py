@@ -24,7 +24,7 @@ from selenium.webdriver.common.by import By
 ROOT = Path(__file__).resolve().parents[1]
 DISPLAYS = {
     "12_tracing": ".jp-OutputArea-output td",
-    "31_verification": ".jp-OutputArea-output span[title^=true]",
+    "35_verification": ".jp-OutputArea-output span[title^=true]",
 }
 SETTINGS = {
     "notebook-extension/tracker": '{"windowingMode": "none"}',
