@@ -8,6 +8,7 @@ __all__ = ['FIELDS', 'TASKS', 'PROMPT_STYLES', 'TEMPLATE', 'number_lines', 'Temp
 
 # %% ../nbs/13_prompts.ipynb #509127c0
 import ast
+import html
 import json
 import re
 import textwrap
@@ -543,6 +544,16 @@ def _normal(text: str) -> str:
     return answer if answer.strip() else text
 
 
+_INVISIBLE = {0xA0: " ", 0x200B: None, 0x2060: None, 0xFEFF: None}
+_CODE = re.compile(r"<code[^>]*>(.*?)</code>", re.DOTALL)
+
+
+def _unquoted(text: str) -> str:
+    """A text without what a page or a mail adds: invisible characters, marks of HTML and `>`."""
+    text = _CODE.sub(lambda code: f"\n{html.unescape(code[1])}\n", text.translate(_INVISIBLE))
+    return re.sub(r"^> ?", "", text, flags=re.MULTILINE)
+
+
 def find_programs(text: str, entry_point: str = "") -> list[str]:
     """The different programs in a text that define `entry_point` ('' is any name), in order.
 
@@ -550,7 +561,8 @@ def find_programs(text: str, entry_point: str = "") -> list[str]:
     (`<think>`) does not count where it goes on after that.
     """
     text = _normal(text)
-    for blocks in (_fenced(text), _bare(text)):
+    plain = _unquoted(text)
+    for blocks in (_fenced(text), _bare(text), _fenced(plain), _bare(plain)):
         programs = filter(None, map(_longest_program, blocks))
         matching = [program for program in programs if _defines(program, entry_point)]
         if matching:
