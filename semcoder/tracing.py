@@ -112,7 +112,10 @@ def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
 # %% ../nbs/12_tracing.ipynb #9b1c2ad5
 def source_lines(code: str) -> list[str]:
     """The lines of a program as the interpreter counts them, without the line ends."""
-    return re.split(r"\r\n|\r|\n", code.rstrip("\r\n"))
+    text = code.rstrip("\r\n")
+    if text.endswith("\\"):
+        text += "\n"  # a backslash needs the empty line after it
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def _state(step: Step) -> str:
