@@ -55,7 +55,23 @@ def read_rows(path: str | Path) -> Iterator[Row]:
             yield row
             number += 1
     except (OSError, EOFError, ValueError) as error:
-        raise DataError(f"file {path} cannot be read after row {number}: {error}") from None
+        fault = f"file {path} cannot be read after row {number}: {error}{_advice(Path(path))}"
+        raise DataError(fault) from None
+
+
+_BEGINNINGS = {
+    b"\x1f\x8b": "it is compressed by gzip: name it .gz",
+    b"version https://git-lfs": "it is a pointer of Git LFS: download the file itself",
+    b"<": "it is a web page: download the file itself",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+}
+
+
+def _advice(path: Path) -> str:
+    """What a file that cannot be read seems to be, by its first bytes; '' when nothing is known."""
+    start = path.open("rb").read(32) if path.is_file() else b""
+    advice = [text for first, text in _BEGINNINGS.items() if start.startswith(first)]
+    return f"; {advice[0]}" if advice else ""
 
 
 def _rows(path: Path) -> Iterator[Row]:
