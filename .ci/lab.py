@@ -3,10 +3,12 @@
 It needs Debian's chromium and chromium-driver. Each notebook is opened in a copy of nbs/ and run
 by JupyterLab's own command, top to bottom: every cell has to end, and none may fail. Then its
 display has to be in the page as something drawn; the states of a long loop in a trace are hidden
-until a click unfolds them.
+until a click unfolds them. Without names, two notebooks are read so, and in no notebook may a cell
+have to be scrolled sideways.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -37,6 +39,9 @@ FAILED = (
 PROMPTS = ".jp-Notebook .jp-CodeCell .jp-InputPrompt"
 STATES = f"return [...document.querySelectorAll('{PROMPTS}')].map(e => e.textContent)"
 KERNEL = "return window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
+WIDE = """return [...document.querySelectorAll('.jp-Notebook .jp-Cell *')].filter(e =>
+    ['auto', 'scroll'].includes(getComputedStyle(e).overflowX) && e.clientWidth > 0
+    && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 60))"""
 RUN_ALL = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
 
 
@@ -164,6 +169,20 @@ def read(driver: webdriver.Chrome, url: str, name: str) -> None:
     )
 
 
+def look(driver: webdriver.Chrome, url: str, path: Path) -> None:
+    """Looks at a notebook as it was saved: nothing in it is wider than its cell."""
+    cells = len(json.loads(path.read_text())["cells"])
+    driver.get(f"{url}{path.name}?reset")
+    until(
+        f"the cells of {path.name}",
+        lambda: len(driver.find_elements(By.CSS_SELECTOR, ".jp-Notebook .jp-Cell")) == cells,
+        60,
+    )
+    time.sleep(0.5)
+    wide = driver.execute_script(WIDE)
+    assert not wide, f"{path.name} has to be scrolled sideways: {wide}"
+
+
 if __name__ == "__main__":
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -172,3 +191,7 @@ if __name__ == "__main__":
     ):
         for name in sys.argv[1:] or DISPLAYS:
             read(driver, url, name)
+        notebooks = [] if sys.argv[1:] else sorted((ROOT / "nbs").glob("*.ipynb"))
+        for path in notebooks:
+            look(driver, url, path)
+        print(f"{len(notebooks)} notebooks: no cell is wider than the page", flush=True)
