@@ -4,16 +4,12 @@ Each module and its notebook pass `ruff check`; no function is above a cognitive
 no conditional expression is inside another; no call has six positional arguments; pyright finds no
 error. Comprehensions inside comprehensions, and those with two `for`, are at most 12 in all modules
 together.
-
-`[tool.gates.not-yet]` of pyproject.toml names the modules that break a rule yet, with the reason.
-The list can only shrink: a module on it that breaks none is an error too.
 """
 
 import ast
 import json
 import subprocess
 import sys
-import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -24,7 +20,7 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 NESTED = "nested comprehension"
 MOST_COMPLEXITY = 10
 MOST_POSITIONAL = 5
-MOST_NESTED = 12  # comprehensions, in the modules that are not listed
+MOST_NESTED = 12  # comprehensions, in all modules
 
 
 def module_of(path: str) -> str:
@@ -103,24 +99,18 @@ def faults_by_module(types: bool) -> dict[str, Counter[str]]:
 
 
 def main() -> int:
-    """Prints what modules break, and whether they are the listed ones; 1 where they are not."""
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    listed = set(settings["tool"]["gates"]["not-yet"])
-    types = "--no-types" not in sys.argv[1:]
-    faults = faults_by_module(types)
+    """Prints what modules break; 1 where they break a rule."""
+    faults = faults_by_module("--no-types" not in sys.argv[1:])
     errors = []
     for module, counts in sorted(faults.items()):
         if counts:
             print(f"{module}: " + ", ".join(f"{n} {fault}" for fault, n in counts.most_common()))
-        if set(counts) - {NESTED} and module not in listed:
+        if set(counts) - {NESTED}:
             errors.append(f"{module} breaks a rule, see above")
-    if types:  # a listed module may break those of pyright alone
-        passing = sorted(name for name in listed if set(faults[name]) <= {NESTED})
-        errors += [f"{name} passes: take it off the list in pyproject.toml" for name in passing]
-    nested = sum(counts[NESTED] for module, counts in faults.items() if module not in listed)
+    nested = sum(counts[NESTED] for counts in faults.values())
     if nested > MOST_NESTED:
         errors.append(f"{nested} nested comprehensions, {MOST_NESTED} are allowed: write loops")
-    print(*errors or [f"all modules pass but the {len(listed)} that are listed"], sep="\n")
+    print(*errors or ["all modules pass"], sep="\n")
     return bool(errors)
 
 

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['SET_EQUAL_TASKS', 'NOT_NONE_TASKS', 'ORACLES', 'HELPERS', 'MODULES', 'PRELUDE', 'load_module', 'run_call',
-           'record_calls', 'replay_calls', 'summarise_large', 'copied', 'set_alarms', 'run_inputs', 'is_close',
-           'is_right', 'is_floats', 'run_assertions', 'compare_outputs', 'is_root', 'is_set_equal', 'is_not_none',
-           'is_anything', 'is_divisor_sum', 'is_surface', 'is_digit_distance', 'order_by_length', 'text_length',
-           'run_test', 'call_method', 'print_output', 'finish_program']
+           'record_calls', 'replay_calls', 'summarise_large', 'copied', 'time_inputs', 'set_alarms', 'run_inputs',
+           'is_close', 'is_right', 'is_floats', 'run_assertions', 'compare_outputs', 'is_root', 'is_set_equal',
+           'is_not_none', 'is_anything', 'is_divisor_sum', 'is_surface', 'is_digit_distance', 'order_by_length',
+           'text_length', 'run_test', 'call_method', 'print_output', 'finish_program']
 
 # %% ../nbs/41_checker.ipynb #4a10c002
 # This module runs in the sandbox, where it is sent as text: it imports only the standard library,
@@ -20,12 +20,14 @@ import random
 import signal
 import sys
 import threading
+import time
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from contextlib import suppress
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
+from itertools import chain, repeat
 from json import loads
 
 
@@ -97,35 +99,49 @@ def copied(value):
         return value
 
 
+def time_inputs(function, inputs: list) -> list[float]:
+    """The seconds of processor time that a reference solution takes for each of its inputs."""
+    seconds = []
+    for args in inputs:
+        args, start = copy.deepcopy(args), time.process_time()
+        function(*args)
+        seconds.append(round(time.process_time() - start, 3))
+    return seconds
+
+
 def set_alarms(seconds: float) -> None:
     """Rings after `seconds` of processor time, and after twice as many on the wall; 0: never.
 
-    C code that does not return to Python is ended with its process, by a signal without a handler.
+    C code that does not return to Python is ended with its process one second later, by a signal
+    without a handler.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds, 0.1)
     signal.setitimer(signal.ITIMER_REAL, 2 * seconds, 0.1)
-    signal.setitimer(signal.ITIMER_VIRTUAL, 3 * seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds and seconds + 1)
 
 
-def run_inputs(function, inputs: list, seconds: float) -> tuple[list, str | None]:
+def run_inputs(function, inputs: list, limits: list) -> tuple[list, str | None]:
     """The results on `inputs` (lists of arguments) up to the first that does not return.
 
-    The second value says how that one ended: 'timeout', 'memory', 'exception', or None.
-    `seconds` of processor time, and twice as many on the wall, are allowed for each input; 0 for
-    no limit.
+    The second value says how that one ended: 'timeout', 'memory', 'exception', or None. `limits`
+    has the seconds of processor time of each input, which may take twice as many on the wall; an
+    input without an entry has no limit.
     """
     values, rings, ended = [], [], None
 
     def ring(_, frame):
         rings.append(True)
         # While this function itself runs, the program's memory may be freed, which takes long.
-        if frame.f_code.co_name not in ("run_inputs", "set_alarms"):
-            raise TimeoutError
+        if frame.f_code.co_name in ("run_inputs", "set_alarms"):
+            return
+        if len(rings) > 5:
+            signal.raise_signal(signal.SIGVTALRM)  # ends the process
+        raise TimeoutError
 
     signal.signal(signal.SIGPROF, ring)
     signal.signal(signal.SIGALRM, ring)
     try:
-        for args in inputs:
+        for args, seconds in zip(inputs, chain(limits, repeat(0))):
             set_alarms(seconds)
             value = summarise_large(function(*args))
             set_alarms(0)
@@ -267,6 +283,7 @@ def text_length(value) -> int:
 HELPERS = {
     "record_calls": record_calls,
     "replay_calls": replay_calls,
+    "time_inputs": time_inputs,
     "run_inputs": run_inputs,
     "run_assertions": run_assertions,
     "compare_outputs": compare_outputs,

@@ -15,6 +15,7 @@ import decimal
 import enum
 import fractions
 import gc
+import glob
 import importlib
 import json
 import os
@@ -204,6 +205,7 @@ class _Writer:
         return "{" + ", ".join(sorted(map(self.write, value))) + "}" if value else ""
 
     def arguments(self, fields: dict[str, Any]) -> str:
+        fields = {re.sub(r"\W", "_", name): value for name, value in fields.items()}
         return ", ".join(f"{name}={self.write(value)}" for name, value in fields.items())
 
     def container(self, value: Any) -> str:
@@ -258,7 +260,7 @@ class _Writer:
         name = _attribute(kind, "__name__")
         if _inherits(type(kind), enum.EnumMeta):
             member = _state(value).get("_name_")
-            named = type(member) is str and member.isidentifier()
+            named = type(member) is str and member.isidentifier() and name.isidentifier()
             return f"{name}.{member}" if named else _opaque(value)
         fields = _fields(value)
         if fields is not None and name not in CALLS and all(map(str.isidentifier, [name, *fields])):
@@ -266,7 +268,7 @@ class _Writer:
         if not self.attributes:
             return _opaque(value)
         if _inherits(kind, BaseException):
-            return f"{name}({self.items(_ARGUMENTS.__get__(value))})"
+            return f"{_opaque(value)[1:-1]}({self.items(_ARGUMENTS.__get__(value))})"
         of_program = _attribute(kind, "__dict__").get("__module__") == "program"
         state = _state(value) if of_program else {}
         return f"{_opaque(value)[:-1]} {self.arguments(state)}>" if state else _opaque(value)
@@ -492,11 +494,13 @@ def _library_paths() -> list[str]:
     paths = []
     for folder in filter(os.path.isdir, _LIBRARIES + sys.path):
         paths += [entry.path for entry in os.scandir(folder) if not _INSTALLED.match(entry.name)]
+    folders = []
     for name, module in sys.modules.items():
         if "." not in name:
-            for folder in getattr(module, "__path__", ()):
-                paths += [folder, f"{folder}.libs"]
-    return list(filter(os.path.exists, paths))
+            folders += getattr(module, "__path__", ())
+    for parent in set(map(os.path.dirname, folders)):
+        folders += glob.glob(f"{parent}/*.libs")
+    return list(filter(os.path.exists, [*paths, *folders]))
 
 
 def _landlock_rules(folder: str) -> int:

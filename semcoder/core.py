@@ -7,9 +7,9 @@ __all__ = ['Facts', 'TOO_LONG', 'R', 'FREE_PARAMS', 'Z', 'SemcoderError', 'Recip
            'SandboxError', 'expect_error', 'digest', 'plain', 'Record', 'Seed', 'Problem', 'Execution', 'Step', 'Trace',
            'Monologue', 'Bug', 'Tally', 'Attempt', 'Sample', 'Loss', 'Checkpoint', 'Variant', 'of_variant',
            'Completion', 'Verdict', 'Score', 'Comparison', 'Config', 'schema', 'to_parquet', 'Rows', 'from_parquet',
-           'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic', 'fetch', 'progress', 'load_json', 'bound',
-           'versions', 'Stage', 'fingerprint', 'remove_stage', 'Run', 'open_run', 'GpuReport', 'gpu_report', 'wilson',
-           'load_recipe']
+           'has_checkout', 'project_dir', 'home_dir', 'cache_dir', 'writing', 'write_atomic', 'fetch', 'progress',
+           'load_json', 'bound', 'versions', 'Stage', 'fingerprint', 'remove_stage', 'Run', 'open_run', 'GpuReport',
+           'gpu_report', 'wilson', 'load_recipe']
 
 # %% ../nbs/10_core.ipynb #17577197
 import atexit
@@ -30,7 +30,7 @@ import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self, TypeVar, get_args, get_type_hints
@@ -147,6 +147,7 @@ class Step(Record):
     depth: int
     changed: dict[str, str]
     removed: list[str]
+    frame: int = field(default=0, compare=False)  # its activation, counted from 0
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,9 @@ class Monologue(Record):
     accepted: bool = True
     reason: str = ""  # why it was not accepted
     author: str = "narrator"  # or the name of the engine that wrote it
+    answered: bool = True  # the answer is right: what the paper filters by
+    decided: float = 0.0  # the share of the claims about the run that are true or false
+    outcome: str = ""  # 'accepted', 'refused' or 'undecided'; '' before verification
 
 
 @dataclass(frozen=True)
@@ -337,7 +341,7 @@ class Score(Record):
     low: float
     high: float
     parsed: float  # the share of completions that hold an answer
-    data: str  # digest of the benchmark's data
+    data: str  # the version of the benchmark's data and their digest, limits of time, packages
     sampling: str
     round: int
     verdicts: list[str]
@@ -431,11 +435,27 @@ def _revive(kind: Any, row: Facts) -> Any:
     """The record in a row of Arrow's; the rows inside it, such as steps, become records too."""
     values = {}
     for name, annotation in _annotations(kind).items():
-        values[name] = row[name]
-        inner = get_args(annotation)
-        if inner and is_dataclass(inner[0]):
-            values[name] = [_revive(inner[0], item) for item in row[name]]
+        if row[name] is not None or annotation == str | None:  # else older files lack the field
+            values[name] = _revive_rows(annotation, row[name])
     return kind(**values)
+
+
+def _revive_rows(annotation: Any, value: Any) -> Any:
+    """A field's value; a list of rows becomes a list of records."""
+    inner = get_args(annotation)
+    if inner and is_dataclass(inner[0]):
+        return [_revive(inner[0], item) for item in value]
+    return value
+
+
+def _completed(table: pa.Table, kind: type) -> pa.Table:
+    """A table in the schema of a type; fields that an older file lacks have their defaults."""
+    wanted = schema(kind)
+    for each in fields(kind):
+        if each.name not in table.column_names and each.default is not MISSING:
+            column = pa.array([each.default] * len(table), wanted.field(each.name).type)
+            table = table.append_column(each.name, column)
+    return table.select([name for name in wanted.names if name in table.column_names]).cast(wanted)
 
 
 class Rows(Sequence[R]):
@@ -443,7 +463,7 @@ class Rows(Sequence[R]):
 
     def __init__(self, kind: type[R], paths: Iterable[Path]):
         self.kind, empty = kind, schema(kind).empty_table()
-        tables = [pq.ParquetFile(path).read().cast(empty.schema) for path in paths]
+        tables = [_completed(pq.ParquetFile(path).read(), kind) for path in paths]
         self.table = pa.concat_tables([empty, *tables])
 
     def __len__(self) -> int:
@@ -468,12 +488,22 @@ def from_parquet(path: Path, kind: type[R]) -> list[R]:
     return list(Rows(kind, [path]))
 
 # %% ../nbs/10_core.ipynb #7be31cff
-def project_dir() -> Path:
-    """The checkout, which holds `nbs/`; `DataError` when the library was installed without it."""
+def _checkout() -> Path:
+    """The folder that holds the package, with `nbs/` in it where it is a checkout."""
     from semcoder import core  # the package may be a namespace without a file, the module is not
 
-    folder = Path(core.__file__).parents[1]
-    if not (folder / "nbs").is_dir():
+    return Path(core.__file__).parents[1]
+
+
+def has_checkout() -> bool:
+    """Whether the library runs from a checkout; `pip install .` installs it without notebooks."""
+    return (_checkout() / "nbs").is_dir()
+
+
+def project_dir() -> Path:
+    """The checkout, which holds `nbs/`; `DataError` when the library was installed without it."""
+    folder = _checkout()
+    if not has_checkout():
         raise DataError(
             f"no notebooks in {folder}: clone the repository and install it with pip install -e ."
         )

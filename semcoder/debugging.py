@@ -369,7 +369,7 @@ def rationale(case: Case, patch: str) -> str:
     """
     code, root = case.candidate.code, causes(case)
     sections = (
-        simulate(code, case.buggy),
+        simulate(code, case.buggy, voice="terse"),
         # The test, the first difference, what it comes to in the end, and the cause.
         dict.fromkeys(root[:2] + root[-3:]),
         changes(code, patch),

@@ -26,7 +26,7 @@ from .reasoning import Case, OutputPrediction, canonical, is_call, judge
 from .refinement import objection
 from .sandbox import Job, same
 from .tracing import show, trace, trace_all
-from .verification import Report, check, verify
+from .verification import Report, check, decided_share, verify
 
 if TYPE_CHECKING:
     import gradio
@@ -171,7 +171,14 @@ def check_claims(text: str, code: str, observed: Trace, reason: str = "") -> Rep
     claims = check(text, code, observed)
     failed = [claim for claim in claims if claim.verdict == "false"]
     return Report(
-        claims=claims, failed=failed, coverage=0.0, accepted=False, reason=reason, text=text
+        claims=claims,
+        failed=failed,
+        coverage=0.0,
+        accepted=False,
+        decided=decided_share(claims),
+        outcome="undecided",
+        reason=reason,
+        text=text,
     )
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Interval', 'LOADERS', 'pass_at_k', 'bootstrap', 'item_shares', 'score', 'score_table', 'mcnemar', 'newcombe',
            'compare', 'over_seeds', 'holm', 'significant', 'detectable_difference', 'Process', 'reasoning',
-           'reasoning_accuracy', 'reasoning_table', 'benchmark', 'family', 'read_completions', 'judge_all',
+           'reasoning_accuracy', 'reasoning_table', 'benchmark', 'family', 'read_completions', 'judge_all', 'remarks',
            'write_lines', 'template_key', 'EvalSettings', 'ask', 'evaluate', 'overlong', 'sampling_of', 'Model',
            'load_models', 'template_of', 'engine_of', 'default_batch', 'few_shot_examples', 'split_list',
            'judge_answers', 'rules_of', 'model_of', 'load_benchmarks', 'EvaluationConfig', 'run_evaluation']
@@ -14,14 +14,17 @@ __all__ = ['Interval', 'LOADERS', 'pass_at_k', 'bootstrap', 'item_shares', 'scor
 import json
 import math
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from inspect import signature
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import fsspec
 import numpy as np
 import yaml
 
@@ -45,6 +48,7 @@ from semcoder.core import (
     Trace,
     Verdict,
     Z,
+    has_checkout,
     of_variant,
     plain,
     progress,
@@ -53,7 +57,8 @@ from semcoder.core import (
     write_atomic,
 )
 from .llm import Engine, Sampling, chat_template, load_engine, load_tokenizer
-from .prompts import TEMPLATE, Template, fields_of
+from .prompts import TEMPLATE, Template, fields_of, find_programs, is_python
+from .reading import about_run
 from semcoder.reasoning import (
     Benchmark,
     Case,
@@ -62,11 +67,12 @@ from semcoder.reasoning import (
     load_cruxeval,
     load_lcb_exec,
     load_pyx,
+    shortened,
 )
 from .sandbox import Job, isolation, use_cluster
 from .seeds import read_rows
 from .tracing import STYLES, render, trace_all
-from .verification import verify
+from .verification import Report, decided_share, verify
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,7 +143,7 @@ def score(
         low=low,
         high=high,
         parsed=sum(v.status != "unparsed" for v in verdicts) / len(verdicts),
-        data=bench.data if bench else "",
+        data=", ".join(filter(None, [bench.data, bench.grading])) if bench else "",
         sampling=of.sampling if of else "",
         round=of.round if of else 0,
         verdicts=[v.id for v in verdicts],
@@ -293,9 +299,8 @@ class Process(Record):
     claims: int  # that the trace can decide
     right: int  # of these, the true ones
     coverage: float  # the share of executed steps that the text describes
-
-
-_UNREADABLE = ("not a claim that can be checked", "the line implies that")  # reasons of `verify`
+    decided: float = 0.0  # the share of claims about the run that are true or false
+    outcome: str = ""  # "accepted", "refused" or "undecided"; "" without a run to check
 
 
 def reasoning(completion: Completion) -> str:
@@ -312,17 +317,30 @@ def _described_call(bench: Benchmark, verdict: Verdict) -> str:
     return answer if is_call(answer, item.entry_point) else ""
 
 
-def _checked_claims(monologue: Monologue, item: Case, run: Trace) -> tuple[int, int, float]:
-    """Claims that the trace can decide, the true ones of them, and the coverage."""
-    if run.result is None:
-        return 0, 0, 0.0
+def _report(monologue: Monologue, item: Case, run: Trace) -> Report:
+    """What verification finds in a monologue about a run that gave a result."""
     # The model was shown the code without its setup, and counted lines from there.
     hidden = item.setup.count("\n")
     steps = [replace(step, line=step.line - hidden) for step in run.steps]
-    report = verify(monologue, item.code, replace(run, steps=steps))
-    verdicts = [c.verdict for c in report.claims if not c.reason.startswith(_UNREADABLE)]
-    right = verdicts.count("true")
-    return right + verdicts.count("false"), right, report.coverage
+    wanted = item.value if monologue.direction == "backward" else None
+    return verify(monologue, item.code, replace(run, steps=steps), wanted=wanted)
+
+
+def _process(verdict: Verdict, report: Report | None) -> Process:
+    """The row of an answer, whose last claim, the answer itself, is judged elsewhere."""
+    claims = report.claims if report else []
+    claims = [claim for claim in claims if about_run(claim) and claim.kind != "answer"]
+    verdicts = [claim.verdict for claim in claims]
+    return Process(
+        completion_id=verdict.completion_id,
+        item_id=verdict.item_id,
+        passed=verdict.passed,
+        claims=len(verdicts) - verdicts.count("unknown"),
+        right=verdicts.count("true"),
+        coverage=report.coverage if report else 0.0,
+        decided=decided_share(claims),
+        outcome=report.outcome if report else "",
+    )
 
 
 def reasoning_accuracy(
@@ -341,31 +359,29 @@ def reasoning_accuracy(
     for v, [run] in zip(chosen, trace_all(jobs)):
         text = reasoning(by_id[v.completion_id])
         monologue = Monologue(bench.task, text, v.answer or "")
-        claims, right, coverage = _checked_claims(monologue, bench.by_id[v.item_id], run)
-        row = Process(
-            completion_id=v.completion_id,
-            item_id=v.item_id,
-            passed=v.passed,
-            claims=claims,
-            right=right,
-            coverage=coverage,
-        )
-        rows.append(row)
+        has_result = run.result is not None
+        report = _report(monologue, bench.by_id[v.item_id], run) if has_result else None
+        rows.append(_process(v, report))
     return rows
 
 # %% ../nbs/60_evaluation.ipynb #c19469bd
 def _measures(rows: Iterable[Process]) -> dict[str, list[float]]:
-    """The values of each measure, one an answer with claims."""
-    counted = [row for row in rows if row.claims]
+    """The values of each measure, one an answer with claims, or one that was checked."""
+    checked = [row for row in rows if row.outcome]
+    counted = [row for row in checked if row.claims]
     return {
+        "claims that are decided": [row.decided for row in checked],
+        "answers with undecided reasoning": [float(row.outcome == "undecided") for row in checked],
         "claims that are true": [row.right / row.claims for row in counted],
-        "right answers with a false claim": [
-            float(row.right < row.claims) for row in counted if row.passed
-        ],
-        "wrong answers without a false claim": [
-            float(row.right == row.claims) for row in counted if not row.passed
-        ],
+        "right answers with a false claim": _shares(counted, passed=True, flawless=False),
+        "wrong answers without a false claim": _shares(counted, passed=False, flawless=True),
     }
+
+
+def _shares(rows: Iterable[Process], *, passed: bool, flawless: bool) -> list[float]:
+    """Of each answer that passed, or did not: 1.0 if all of its claims are true, or one is not."""
+    chosen = [row for row in rows if row.passed == passed]
+    return [float((row.right == row.claims) == flawless) for row in chosen]
 
 
 def reasoning_table(rows: Iterable[Process], seed: int = 0) -> list[dict[str, Any]]:
@@ -402,15 +418,24 @@ LOADERS: dict[str, Callable[..., Benchmark]] = {
 }
 
 
-def benchmark(name: str, path: str | Path | None = None, **options: str) -> Benchmark:
+def benchmark(name: str, path: str | Path | None = None, **options: Any) -> Benchmark:
     """A benchmark by name; `path` is its data file or folder, or 'hub'.
 
     For pyx-i and pyx-o it is the folder of a run; their option `levels` is a list such as '1,2'.
-    Raises `DataError` for an unknown name and for missing data.
+    lcb-lite has the option `release`. Every benchmark has `packages`, names that programs may
+    import; those with functions to write have `min_time_limit` and `gt_time_limit_factor`.
+    Raises `DataError` for an unknown name or option and for missing data.
     """
     if name not in LOADERS:
         raise DataError(f"no benchmark {name!r}: there are {', '.join(LOADERS)}")
-    return LOADERS[name](name, Path(path) if path else None, **options)
+    load = LOADERS[name]
+    own = {key: options[key] for key in options if key in signature(load).parameters}
+    bench = load(name, Path(path) if path else None, **own)
+    for key in options.keys() - own.keys():
+        if not hasattr(bench, key):
+            raise DataError(f"{name} has no option {key!r}: leave it out")
+        setattr(bench, key, options[key])
+    return bench
 
 
 def family(name: str) -> str:
@@ -432,13 +457,22 @@ _STYLE_OF_FIELD = {
 def _sample_rows(path: Path) -> list[dict[str, Any]]:
     """The objects in a file. `DataError` when it cannot be read."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
-        content = []  # several objects, a compressed file, or none that read_rows can read
+        opened: Any = fsspec.open(str(path), "rt", compression="infer", encoding="utf-8-sig")
+        with opened as file:
+            content = json.load(file)
+    except (OSError, ValueError, EOFError):
+        content = []  # several objects, or nothing that read_rows can read
     if not isinstance(content, dict) or not content.keys().isdisjoint(_ITEM_FIELDS):
         return list(read_rows(path))
     answers = content.get("raw_generations", content)
     return [{"id": item, "pred_list": texts} for item, texts in answers.items()]
+
+
+def _texts(value: Any) -> list[str]:
+    """The texts in a field, of which null is an empty one; none when something is no text."""
+    texts = value if isinstance(value, list) else [value]
+    texts = ["" if text is None else text for text in texts]
+    return texts if all(isinstance(text, str) for text in texts) else []
 
 
 def _samples(row: dict[str, Any], bench: Benchmark) -> list[Completion]:
@@ -447,9 +481,8 @@ def _samples(row: dict[str, Any], bench: Benchmark) -> list[Completion]:
     fields = [name for name in _STYLE_OF_FIELD if name in row]
     if not names or not fields:
         return []
-    texts, prompt = row[fields[0]], row.get("prompt", "")
+    texts, prompt = _texts(row[fields[0]]), row.get("prompt", "")
     style = _STYLE_OF_FIELD[fields[0]] or row.get("style", bench.style)
-    texts = [texts] if isinstance(texts, str) else texts
     completions = []
     for text in texts:
         marked = bench.task in ("forward", "backward") and "[ANSWER]" in text
@@ -479,11 +512,41 @@ def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
 
 
 def judge_all(bench: Benchmark, completions: list[Completion]) -> list[Verdict]:
-    """The verdicts on the completions of a file, in order, with progress."""
+    """The verdicts on the completions of a file, in order, with progress.
+
+    Those of items that the benchmark lacks, as another release has them, are left out with a line
+    on stderr. `DataError` when no item is known.
+    """
+    known = [c for c in completions if c.item_id in bench.by_id] or completions
+    names = sorted({c.item_id for c in completions} - {c.item_id for c in known})
+    if names:
+        count = f"{len(completions) - len(known)} samples of {len(names)} items are left out"
+        lack = f"{bench.name} {bench.data} does not have {shortened(', '.join(names), 600)}"
+        print(f"WARNING: {count}: {lack}", file=sys.stderr)
     verdicts = []
-    for start in progress(range(0, len(completions), 64), desc=f"judging {bench.name}"):
-        verdicts += judge(bench, completions[start : start + 64])
+    for start in progress(range(0, len(known), 64), desc=f"judging {bench.name}"):
+        verdicts += judge(bench, known[start : start + 64])
     return verdicts
+
+
+def _has_draft(bench: Benchmark, completion: Completion) -> bool:
+    """Whether a text holds a program, and before it another one for the same function."""
+    if bench.task != "nl2code" or is_python(completion.text):
+        return False
+    entry_point = bench.by_id[completion.item_id].entry_point
+    return len(find_programs(completion.text, entry_point)) > 1
+
+
+def remarks(bench: Benchmark, completions: Iterable[Completion]) -> Iterator[str]:
+    """What one should know of a score: drafts in the answers, and known faults of the items."""
+    known = [c for c in completions if c.item_id in bench.by_id]
+    drafts = sum(_has_draft(bench, c) for c in known)
+    if drafts:
+        yield f"NOTE: {drafts} texts hold several programs that differ, and the last one counts"
+    faults = {c.item_id: bench.errata[c.item_id] for c in known if c.item_id in bench.errata}
+    if faults:
+        named = "; ".join(f"{item} {fault}" for item, fault in sorted(faults.items()))
+        yield f"NOTE: {len(faults)} of the items have known faults: {named}"
 
 
 def write_lines(path: Path, rows: Iterable[Record]) -> None:
@@ -627,7 +690,11 @@ class Model:
 
 
 def load_models(path: str | Path = "") -> dict[str, Model]:
-    """The entries of a table of models, by default the project's. `RecipeError` when it is none."""
+    """The entries of a table of models, by default the checkout's, which an installed library
+    lacks. `RecipeError` when it is no table.
+    """
+    if not path and not has_checkout():
+        return {}
     file = Path(path).expanduser() if path else project_dir() / "nbs" / "models.yaml"
     try:
         entries = yaml.safe_load(file.read_text())
@@ -788,14 +855,19 @@ def model_of(run: Run, who: str, base: str) -> tuple[str, str]:
     return checkpoint.name, str(run.path / checkpoint.path)
 
 
-def load_benchmarks(names: str, paths: dict[str, str], difficulty: str = "") -> list[Benchmark]:
+def load_benchmarks(
+    names: str, paths: dict[str, str], difficulty: str = "", packages: str = ""
+) -> list[Benchmark]:
     """The benchmarks that `names` lists; `paths` has the data of each family, pyx of `difficulty`.
 
-    `DataError` for an unknown name and for missing data.
+    `packages` lists what programs may import; '' is the benchmark's own list. `DataError` for an
+    unknown name and for missing data.
     """
     benches = []
     for name in split_list(names):
-        options = {"levels": difficulty} if name.startswith("pyx") else {}
+        options: dict[str, Any] = {"levels": difficulty} if name.startswith("pyx") else {}
+        if packages:
+            options["packages"] = tuple(split_list(packages))
         benches.append(benchmark(name, paths.get(family(name)), **options))
     return benches
 
@@ -837,6 +909,7 @@ class EvaluationConfig(Config):
     cruxeval_path: str = ""
     lcb_lite_path: str = ""
     lcb_exec_path: str = ""
+    packages: str = ""
     cluster: str = ""
 
 
@@ -917,7 +990,7 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
     models = _asked_models(store, config)
     paths = {name: getattr(config, field) for name, field in _DATA_FIELDS.items()}
     paths["pyx"] = str(store.path)
-    benches = load_benchmarks(config.benchmarks, paths, config.difficulty)
+    benches = load_benchmarks(config.benchmarks, paths, config.difficulty, config.packages)
     plans, reads = {}, ["synthesis"]
     for who, model in models.items():
         plans[who] = _plan_questions(store, config, model, benches)

@@ -722,7 +722,11 @@ def load_engine(
         if name not in _ENGINES:
             raise EngineError(f"unknown engine {name!r}: use one of {', '.join(_ENGINES)}")
         loaded = _ENGINES[name](model, **options)
-    except (ImportError, TypeError, ValueError) as error:
+    except ImportError as error:
+        extra = "" if name == "transformers" else f"[{name}]"
+        advice = f"pip install 'semcoder{extra}'"
+        raise EngineError(f"engine {name!r} needs {error.name}: {advice}") from error
+    except (TypeError, ValueError) as error:
         advice = "give its name, then its options as name=value"
         raise EngineError(
             f"cannot load engine {engine!r} ({_one_line(error)}): {advice}"

@@ -8,13 +8,16 @@ __all__ = ['FIELDS', 'TASKS', 'PROMPT_STYLES', 'TEMPLATE', 'number_lines', 'Temp
 
 # %% ../nbs/13_prompts.ipynb #509127c0
 import ast
+import builtins
 import html
 import json
 import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from doctest import DocTestParser
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,7 @@ from .core import EngineError, digest
 # %% ../nbs/13_prompts.ipynb #119b012f
 def number_lines(code: str) -> str:
     """`code` with a comment ` # [Lk]` after each non-blank line number k (paper, appendix G)."""
-    lines = code.rstrip().split("\n")
+    lines = re.split(r"\r\n|\r|\n", code.rstrip())
     for k, line in enumerate(lines, 1):
         if line.strip():
             lines[k - 1] = f"{line} # [L{k}]"
@@ -409,7 +412,7 @@ def _equation(lines: list[str]) -> tuple[str, ast.Compare] | None:
     return None
 
 
-_LABEL = re.compile(r"\s*(?:[*\w ]+:[* ]*)?`*")  # such as "Answer: " before an equation
+_LABEL = re.compile(r"\s*(?:[*\w ]+:)?[*` ]*")  # such as "**Answer:** `" before an equation
 
 
 def _beginnings(lines: list[str]) -> list[list[tuple[int, str]]]:
@@ -431,6 +434,16 @@ def _assertion(block: str, first: bool) -> tuple[str, ast.Compare] | None:
         for number, head in beginnings[:1] if first else beginnings[::-1][:20]:
             if equation := _equation([head, *lines[number + 1 :]]):
                 return equation
+    return None
+
+
+def _lone_answer(block: str, is_call: bool) -> str | None:
+    """The expression, or the call, that is all of a block."""
+    lines = [line for line in block.strip().split("\n") if not line.startswith("```")]
+    text = _LABEL.sub("", "\n".join(lines), count=1).rstrip("`* ")
+    match (tree := _parse_python(text)) and tree.body:
+        case [ast.Expr(value=value)] if is_call <= isinstance(value, ast.Call):
+            return None if isinstance(value, ast.Name) else text
     return None
 
 # %% ../nbs/13_prompts.ipynb #c37b8972
@@ -472,9 +485,10 @@ def _longest_program(text: str) -> str | None:
 
 # %% ../nbs/13_prompts.ipynb #ad46dee7
 _FENCE = re.compile(r"[ \t]*(`{3,}|~{3,})[ \t]*([^\s`]*)[^`]*$")
-_PYTHON = re.compile(r"(py|python|ipython)?[\d.]*", re.IGNORECASE)
+_PYTHON = re.compile(r"\W*([ic]?py|[ic]?python|pypy)?[-\d.]*([:,}].*)?", re.IGNORECASE)
 _THOUGHT = re.compile(r"<(think(?:ing)?)>.*?</\1>", re.DOTALL)
-_START = re.compile(r"(async def |def |class |import |from \w|@\w|\w+\s*(:[^=]+)?=[^=])")
+_START = re.compile(r"(async def |def |class |import |from \w|@\w|[\w, ]+(:[^=]+)?=[^=])")
+_END = re.compile(r"\s*(<[|\uff5c][^<>\s]*>?|</s>|<eos>|<end_of_turn>)+\s*$")  # of a model's text
 
 
 def _fence_end(lines: list[str], start: int, mark: str) -> tuple[str, int]:
@@ -514,37 +528,89 @@ def _bare(text: str) -> Iterator[str]:
             _longest_program("\n".join(lines[number:])) if _START.match(lines[number]) else None
         )
         if program:
-            yield _without_words(program)
+            yield program
         number += len(program.split("\n")) if program else 1
 
 
-def _without_words(program: str) -> str:
-    """A program without words at its end that are Python by chance, such as `Done`."""
-    body = ast.parse(program).body
-    while len(body) > 1 and isinstance(body[-1], ast.Expr) and isinstance(body[-1].value, ast.Name):
-        program = "\n".join(program.split("\n")[: body.pop().lineno - 1])
-    return program.rstrip()
+def _encoded(text: str) -> Iterator[str]:
+    """The programs in strings of JSON, and in the input of an interactive session."""
+    for quoted in [f'"{text}"', *re.findall(r'"(?:[^"\\]|\\.)*"', text)]:
+        with suppress(ValueError):
+            yield json.loads(quoted)
+    with suppress(ValueError):
+        yield "".join(example.source for example in DocTestParser().get_examples(text))
+
+
+def _is_word(node: ast.stmt) -> bool:
+    """Whether a statement does nothing: prose that is Python by chance, such as `Done`, `[DONE]`
+    or `Time: linear`, or a value."""
+    if isinstance(node, ast.AnnAssign):
+        return node.value is None
+    return isinstance(node, ast.Expr) and not any(isinstance(n, ast.Call) for n in ast.walk(node))
+
+
+def _program(block: str) -> str | None:
+    """The program at the beginning of a block, without words around it; None for words alone."""
+    program = _longest_program(block)
+    body = ast.parse(program).body if program else []
+    if not program or all(map(_is_word, body)):
+        return None
+    lines = program.split("\n")
+    while _is_word(body[-1]) and body[-1].col_offset == 0:
+        del lines[body.pop().lineno - 1 :]
+    if _is_word(body[0]) and ast.get_docstring(ast.Module(body, [])) is None:
+        del lines[: body[0].end_lineno]
+    return "\n".join(lines).strip("\n").rstrip()
+
+
+def _names(node: ast.AST) -> set[str]:
+    """The names that a statement, or all of a program, binds."""
+    names = set()
+    for child in ast.walk(node):
+        match child:
+            case ast.alias(name=name, asname=alias):
+                names.add(alias or name.partition(".")[0])
+            case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+                names.add(name)
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name) | ast.ExceptHandler(name=str(name)):
+                names.add(name)
+    return names
 
 
 def _defines(program: str, name: str) -> bool:
-    """Whether a program defines a function or class `name`; with '' any."""
+    """Whether a program defines `name`; with '' whether it defines anything, or reads input."""
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             if name in ("", node.name):
                 return True
         elif isinstance(node, ast.Assign) and name in map(ast.unparse, node.targets):
             return True
-    return False
+    return not name and bool(re.search(r"\binput\(|\bstdin\b|\bopen\(0", program))
+
+
+def _with_helpers(program: str, earlier: list[str]) -> str:
+    """A program behind those statements of earlier ones that bind names which it lacks."""
+    tree = ast.parse(program)
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    lacking = read - _names(tree) - {*dir(builtins)}
+    for node in reversed(ast.parse("\n".join(earlier)).body):
+        if lacking & _names(node) and not isinstance(node, ast.Expr):
+            return _with_helpers(f"{ast.unparse(node)}\n\n{program}", earlier)
+    return program
 
 
 def _normal(text: str) -> str:
     """A text without a byte order mark, carriage returns, and thoughts before an answer."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = _END.sub("", text)
     answer = _THOUGHT.sub("", text)
     return answer if answer.strip() else text
 
 
-_INVISIBLE = {0xA0: " ", 0x200B: None, 0x2060: None, 0xFEFF: None}
+_SPACES = [0xA0, 0x1680, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000]
+_INVISIBLE = dict.fromkeys(_SPACES, " ") | dict.fromkeys([*range(0x200B, 0x200E), 0x2060, 0xFEFF])
 _CODE = re.compile(r"<code[^>]*>(.*?)</code>", re.DOTALL)
 
 
@@ -555,16 +621,21 @@ def _unquoted(text: str) -> str:
 
 
 def find_programs(text: str, entry_point: str = "") -> list[str]:
-    """The different programs in a text that define `entry_point` ('' is any name), in order.
+    """The different programs in a text that define `entry_point`, in order.
 
-    Programs stand in fences, or as bare code between prose; what a model thinks before it answers
-    (`<think>`) does not count where it goes on after that.
+    With '' they are those that define any function or class, or read input. Programs stand in
+    fences, or as bare code between prose, or in strings of JSON; what a model thinks before it
+    answers (`<think>`) does not count where it goes on after that.
     """
     text = _normal(text)
     plain = _unquoted(text)
-    for blocks in (_fenced(text), _bare(text), _fenced(plain), _bare(plain)):
-        programs = filter(None, map(_longest_program, blocks))
-        matching = [program for program in programs if _defines(program, entry_point)]
+    for blocks in (_fenced(text), _bare(text), _fenced(plain), _bare(plain), _encoded(text)):
+        programs = [*filter(None, map(_program, blocks))]
+        matching = [
+            _with_helpers(program, programs[:number])
+            for number, program in enumerate(programs)
+            if _defines(program, entry_point)
+        ]
         if matching:
             return list(dict.fromkeys(matching))
     return []
@@ -578,7 +649,7 @@ def _tagged_program(tag: str, text: str, prompt: str, entry_point: str) -> str |
     program = _longest_program(block) if block else None
     if program:
         return program
-    fenced = [*filter(None, map(_longest_program, _fenced(block or whole)))]
+    fenced = [*filter(None, map(_program, _fenced(block or whole)))]
     if fenced:
         return (find_programs(block or whole, entry_point) or fenced)[-1]
     if tag != "CODE":
@@ -610,9 +681,12 @@ def parse(task: str, style: str, text: str, prompt: str = "", entry_point: str =
     direct = style == "direct"
     text = _open_block(prompt, "ANSWER") + text if direct else text
     block = _tag_content(text, "ANSWER", last=not direct)
-    equation = _assertion(block, first=direct) if block else None
-    if equation is None:
+    if not block:
         return None
+    block = _END.sub("", block)
+    equation = _assertion(block, first=direct)
+    if equation is None:
+        return _lone_answer(block, is_call=task == "backward")
     source, comparison = equation
     if task == "forward":
         return ast.get_source_segment(source, comparison.comparators[0])

@@ -62,10 +62,14 @@ class Benchmark:
     `ends` are the texts that end a completion in style 'completion', for a model that continues
     `completion_prompt` without a template; () where there is no such style.
     `templates` maps `Completion.template` to the template that was used, if it is not `TEMPLATE`.
+    `packages` are what programs may import beside the standard library, `errata` known faults of
+    items.
     """
 
     task, style = "", "monologue"
     ends: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    errata: dict[str, str] = {}
     templates: dict[str, Template] = {}
 
     def __init__(self, name: str, items: list, data: str):
@@ -76,6 +80,11 @@ class Benchmark:
             raise DataError(
                 f"{name} has the item {item_id!r} twice: repair the data, ids must differ"
             )
+
+    @property
+    def grading(self) -> str:
+        """What verdicts depend on beside the data: limits of time and packages."""
+        return ", ".join(self.packages)
 
     def fields(self, item: Any) -> dict[str, str]:
         """The template's fields for an item."""
@@ -129,8 +138,8 @@ class Benchmark:
         )
 
     def extract(self, completion: Completion) -> str | None:
-        """The answer in a completion, None without one. All of a 'solution' is its answer."""
-        if completion.style == "solution":
+        """The answer in a completion, None without one. A 'bare' text is an answer as it is."""
+        if completion.style in ("bare", "solution"):
             return completion.text
         task, style = self.task, completion.style
         if completion.round:  # a repaired program
@@ -213,7 +222,7 @@ class InputPrediction(Benchmark):
 
     def check(self, pairs: list[tuple[Case, str]]) -> list[str]:
         """'ok', 'wrong', 'invalid' (no call of the entry point), or the sandbox's status."""
-        with Sandbox(limits=self.limits) as box:
+        with Sandbox(limits=self.limits, packages=self.packages) as box:
 
             def status(item: Case, answer: str) -> str:
                 if not is_call(answer, item.entry_point):
@@ -240,7 +249,7 @@ def judge(
         if row.item_id not in bench.by_id:
             like = f"its items look like {bench.items[0].item_id!r}"
             raise DataError(f"{bench.name} has no item {row.item_id!r}: {like}")
-        answer = row.text if parsed or row.style == "bare" else _answer(bench, row)
+        answer = row.text if parsed else _answer(bench, row)
         answers.append(answer)
         if answer is not None:
             pairs.append((bench.by_id[row.item_id], answer))
@@ -319,7 +328,7 @@ def rows_of(name: str, path: Path | None, source: Source) -> tuple[list[dict], s
         download = f"run '{source.command}' and give path=FOLDER (split {source.split})"
         raise DataError(f"{name}: {lack}: {download}, or give path=hub")
     for number, row in enumerate(rows, 1):
-        missing = [field for field in source.fields if field not in row]
+        missing = [field for field in source.fields if row.get(field) is None]
         if missing:
             lack = f"row {number} has no {missing[0]!r}"
             raise DataError(f"{name}: {lack}: {path} is not {source.hub}, or another version of it")
@@ -384,11 +393,11 @@ def load_cruxeval(name: str, path: Path | None) -> Benchmark:
     rows, data = rows_of(name, path, CRUXEVAL)
     cases = [
         Case(
-            item_id=row["id"],
+            item_id=str(row["id"]),
             code=row["code"],
             entry_point="f",
             call=f"f({row['input']})",
-            value=row["output"],
+            value=str(row["output"]),
         )
         for row in rows
     ]

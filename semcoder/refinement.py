@@ -17,7 +17,7 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from .coding import PACKAGES, Coding, Task, visible_tests, without_numpy
+from .coding import Coding, Task, visible_tests, without_numpy
 from semcoder.core import (
     Comparison,
     Completion,
@@ -67,7 +67,7 @@ def run_examples(bench: Coding, answers: Answers) -> list[str]:
     for item, answer in answers:
         calls = [call for call, _ in visible_tests(item)]
         jobs.append(Job(f"{bench.program(item, answer)}\n{item.setup}\n", calls))
-    with Sandbox(limits=bench.limits, packages=PACKAGES) as box:
+    with Sandbox(limits=bench.limits, packages=bench.packages) as box:
         for (item, _), runs in zip(answers, box.map(jobs)):
             values = [without_numpy(run.value or "") or run.error or run.status for run in runs]
             objections.append(objection(visible_tests(item), values))

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['MOST_SHOWN', 'Row', 'TRUNCATIONS', 'PLAIN_TOKENS', 'PER_SAMPLE', 'Corpus', 'make_sample', 'code_samples',
-           'reasoning_samples', 'traced', 'repair_fields', 'refine_samples', 'turns_of', 'read_instruction', 'Supply',
-           'read_samples', 'Ingredient', 'ingredients', 'mixed', 'make_samples', 'Encoded', 'Encoding', 'encode',
-           'Packed', 'pack', 'fill_rows', 'attend_per_sample', 'separate', 'packed_loss', 'in_bfloat16']
+           'reasoning_samples', 'traced', 'repair_fields', 'refine_samples', 'turns_of', 'first_exchange',
+           'read_instruction', 'Supply', 'read_samples', 'Ingredient', 'ingredients', 'mixed', 'make_samples',
+           'Encoded', 'Encoding', 'encode', 'Packed', 'pack', 'fill_rows', 'attend_per_sample', 'separate',
+           'packed_loss', 'in_bfloat16']
 
 # %% ../nbs/50_samples.ipynb #5a7a5c33
+import json
 import random
 import re
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -176,36 +178,74 @@ _QUESTIONS = ("instruction", "problem", "prompt", "query", "question", "descript
 _ANSWERS = ("output", "response", "solution", "completion", "answer", "code")
 
 
+_ROLES = {"human": "user", **dict.fromkeys(["gpt", "chatgpt", "model", "bot"], "assistant")}
+
+
+def _text(value: Any) -> str:
+    """A value of a row as text: '' for a missing one, JSON for what is no text."""
+    if value is None or value != value:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
 def _cell(row: Row, names: Sequence[str]) -> str:
     """The text of the first column that a row has. `DataError` when it has none of them."""
     for name in names:
         if name in row:
-            return str(row[name] or "").strip()
+            return _text(row[name]).strip()
     advice = f"rename one to {names[0]}; the authors' data are pyx: and pyx-r:"
     raise DataError(f"no column {' or '.join(names)} among {', '.join(row)}: {advice}")
+
+
+def _turn(turn: Row) -> tuple[str, str]:
+    """The role and the text of a turn; of a list of parts those of text count."""
+    role = str(turn.get("role") or turn.get("from")).lower()
+    content = turn.get("content", turn.get("value"))
+    if isinstance(content, list):
+        texts = [part.get("text") if isinstance(part, dict) else _text(part) for part in content]
+        content = "\n".join(filter(None, texts))
+    return _ROLES.get(role, role), _text(content)
 
 
 def turns_of(row: Row) -> list[tuple[str, str]]:
     """The turns of a conversation as roles and texts; none for a row of other columns.
 
-    A content may be a text or a list of parts, of which those of text count.
+    They are a list of objects, as JSON perhaps, or an object of lists, or a list in each of the
+    columns prompt and completion.
     """
-    turns = []
-    for turn in row.get("messages") or row.get("conversations") or ():
-        role = str(turn.get("role") or turn.get("from"))
-        content = turn.get("content") or turn.get("value") or ""
-        if not isinstance(content, str):
-            content = "\n".join(part.get("text") or "" for part in content)
-        turns.append(({"human": "user", "gpt": "assistant"}.get(role, role), content))
-    return turns
+    turns = row.get("messages") or row.get("conversations") or ()
+    if isinstance(row.get("prompt"), list):
+        turns = [*row["prompt"], *(row.get("completion") or ())]
+    if isinstance(turns, str):
+        with suppress(ValueError):
+            turns = json.loads(turns)
+    if isinstance(turns, dict):
+        turns = [dict(zip(turns, values)) for values in zip(*turns.values())]
+    return [_turn(turn) for turn in turns if isinstance(turn, dict)]
+
+
+def first_exchange(turns: list[tuple[str, str]]) -> tuple[str, str, int]:
+    """A user's first turns in a row, the assistant's answer to them, and how many turns follow.
+
+    The answer is '' where another turn follows, such as the call of a tool."""
+    questions = []
+    for number, (role, text) in enumerate(turns, 1):
+        if role == "user":
+            questions.append(text)
+        elif questions:
+            answer = text if role == "assistant" else ""
+            return "\n\n".join(questions), answer, len(turns) - number
+    return "\n\n".join(questions), "", 0
 
 
 def read_instruction(row: Row) -> Released:
     """A question with its answer, or the first of a conversation. `DataError` names the lack."""
-    texts = dict(reversed(turns_of(row)))
-    if texts:
-        row = {"question": texts.get("user", ""), "answer": texts.get("assistant", "")}
+    if turns := turns_of(row):
+        question, answer, _ = first_exchange(turns)
+        row = {"question": question, "answer": answer}
     question, answer = _cell(row, _QUESTIONS), _cell(row, _ANSWERS)
+    if "instruction" in row and row.get("input"):
+        question += f"\n\n{_text(row['input']).strip()}"
     if not question or not answer:
         raise DataError("empty")
     code = parse("instruct", "direct", answer) or ""
@@ -260,7 +300,7 @@ def read_samples(source: str, where: str, items: Iterable[Item] = ()) -> Supply:
     rows, commit = _open_rows(where)
     for row in rows:
         released = _read(source, row)
-        lost.update("later turn" for _ in turns_of(row)[2:])
+        lost["later turn"] += first_exchange(turns_of(row))[2]
         text = "\n".join(released.fields.values())
         reason = "repeated" if text in samples else _lack(released, text, index)
         if reason:
@@ -269,6 +309,7 @@ def read_samples(source: str, where: str, items: Iterable[Item] = ()) -> Supply:
             parent = f"{source}:{digest(text)}"
             style = _STYLE_OF.get(released.task, "monologue")
             samples[text] = make_sample(released.task, style, parent, released.fields)
+    lost = +lost  # without reasons that did not occur
     if not samples:
         raise DataError(f"{source}:{where} has no row that can be used: lost are {dict(lost)}")
     return Supply(list(samples.values()), lost, commit)

@@ -17,6 +17,7 @@ import doctest
 import importlib.metadata
 import importlib.util
 import json
+import lzma
 import platform
 import re
 import symtable
@@ -25,6 +26,8 @@ import sysconfig
 import textwrap
 import tokenize
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -46,46 +49,61 @@ Calls = Sequence[tuple[str, str | None]]  # example calls, each with the literal
 def read_rows(path: str | Path) -> Iterator[Row]:
     """The rows of a data file: JSON lines, a JSON list, CSV or Parquet, streamed.
 
-    All but Parquet may be compressed, such as `.gz` or `.xz`. Raises `DataError`, which names the
-    file and the last row before the fault, when it cannot be read.
+    All but Parquet may be compressed by gzip, bzip2, xz or zip, whatever the name says; CSV may
+    have commas, semicolons or tabs. Raises `DataError`, which names the file and the last row
+    before the fault, when it cannot be read.
     """
     number = 0
     try:
         for row in _rows(Path(path)):
+            if not isinstance(row, dict) or None in row:
+                raise ValueError(f"its next row has no names for {str(row)[:60]}")
             yield row
             number += 1
-    except (OSError, EOFError, ValueError) as error:
-        fault = f"file {path} cannot be read after row {number}: {error}{_advice(Path(path))}"
-        raise DataError(fault) from None
+    except _FAULTS as error:
+        advice = _known(_ADVICE, Path(path))
+        fault = f"file {path} cannot be read after row {number}: {error}"
+        raise DataError(f"{fault}; {advice}" if advice else fault) from None
 
 
-_BEGINNINGS = {
-    b"\x1f\x8b": "it is compressed by gzip: name it .gz",
-    b"version https://git-lfs": "it is a pointer of Git LFS: download the file itself",
-    b"<": "it is a web page: download the file itself",
-    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+_FAULTS = (OSError, EOFError, ValueError, RecursionError)
+_FAULTS += (csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+# How a file begins -> what it is.
+_COMPRESSION = {rb"\x1f\x8b": "gzip", rb"BZh": "bz2", rb"\xfd7zXZ": "xz", rb"PK\x03\x04": "zip"}
+_ADVICE = {
+    rb"version https://git-lfs": "it is a pointer of Git LFS: download the file itself",
+    rb"\S*annex/objects/": "it is a pointer of git-annex: download the file itself",
+    rb"\s*<": "it is a web page: download the file itself",
+    rb"\xff\xfe|\xfe\xff": "it is UTF-16: save it as UTF-8",
+    rb"\(\xb5/\xfd": "it is compressed by zstd: decompress it first",
+    rb"\s*\{\s*\n": "it is a single JSON object: write a list, or one object a line",
 }
 
 
-def _advice(path: Path) -> str:
-    """What a file that cannot be read seems to be, by its first bytes; '' when nothing is known."""
-    start = path.open("rb").read(32) if path.is_file() else b""
-    advice = [text for first, text in _BEGINNINGS.items() if start.startswith(first)]
-    return f"; {advice[0]}" if advice else ""
+def _known(beginnings: dict[bytes, str], path: Path) -> str | None:
+    """What the first bytes of a file say that it is; None when they are unknown."""
+    start = path.open("rb").read(200) if path.is_file() else b""
+    texts = (text for first, text in beginnings.items() if re.match(first, start))
+    return next(texts, None)
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    if path.suffix == ".parquet":
+def _rows(path: Path) -> Iterator[Any]:
+    suffixes = {suffix.lower() for suffix in path.suffixes}
+    if ".parquet" in suffixes:
         for batch in pq.ParquetFile(path).iter_batches(64):
             yield from batch.to_pylist()
         return
-    opened: Any = fsspec.open(str(path), "rt", compression="infer", encoding="utf-8-sig")
+    compression = _known(_COMPRESSION, path)
+    opened: Any = fsspec.open(str(path), "rt", compression=compression, encoding="utf-8-sig")
     with opened as file:
-        first = file.readline()
+        first = next(filter(str.strip, file), "")
         rest = chain([first], file)
-        if ".csv" in path.suffixes:
-            yield from csv.DictReader(rest)
-        elif first.startswith("["):
+        if not suffixes.isdisjoint({".csv", ".tsv"}):
+            if _known(_ADVICE, path):
+                raise ValueError("it is no table")
+            csv.field_size_limit(1 << 30)
+            yield from csv.DictReader(rest, delimiter=max(",;\t", key=first.count))
+        elif first.lstrip().startswith("["):
             yield from json.loads("".join(rest))
         else:
             yield from (json.loads(line) for line in rest if line.strip())

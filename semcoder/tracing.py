@@ -283,8 +283,16 @@ def _render_inline(marks: Iterable[_Mark], code: str, style: str) -> str:
 def _comment_lines(code: str) -> list[int]:
     """The lines at whose end a comment may stand: not inside a string, not before a backslash."""
     text = "\n".join(source_lines(code)) + "\n"
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [token.start[0] for token in tokens if token.type in (tokenize.NEWLINE, tokenize.NL)]
+    lines, fstrings = [], 0
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        # an f-string has several tokens since Python 3.12, and may print the text of a comment
+        fstrings += _FSTRINGS.get(tokenize.tok_name[token.type], 0)
+        if token.type in (tokenize.NEWLINE, tokenize.NL) and not fstrings:
+            lines.append(token.start[0])
+    return lines
+
+
+_FSTRINGS = {"FSTRING_START": 1, "FSTRING_END": -1}
 
 
 def _comment_line(code: str, line: int) -> int:
@@ -390,7 +398,7 @@ def coverage(code: str, traces: Iterable[Trace]) -> Coverage:
     exits, run, taken = _exits(code), set(), set()
     for trace in traces:
         run |= {step.line for step in trace.steps if step.event != "call"}
-        taken |= _taken(trace)
+        taken |= _taken(trace, exits, _with_lines(code))
     branches: set[tuple[int, int]] = set()
     for line, following in exits.items():
         if len(following) > 1:
@@ -404,13 +412,24 @@ def coverage(code: str, traces: Iterable[Trace]) -> Coverage:
     )
 
 
-def _taken(trace: Trace) -> set[tuple[int, int]]:
-    """Pairs of a line and the one at which its activation went on, -1 if the function was left."""
+def _with_lines(code: str) -> set[int]:
+    nodes = ast.walk(ast.parse(code))
+    return {node.lineno for node in nodes if isinstance(node, ast.With | ast.AsyncWith)}
+
+
+def _taken(trace: Trace, exits: dict[int, set[int]], withs: set[int]) -> set[tuple[int, int]]:
+    """Pairs of a line and the one at which its activation went on, -1 if the function was left.
+
+    When a `with` is left its line runs again, which coverage.py passes over."""
     pairs, finished = set(), {}
     for step in trace.steps:
-        before = finished.get(step.depth)
-        if before and before.function == step.function:
-            left = step.event == "return" and step.line == before.line
-            pairs.add((before.line, -1 if left else step.line))
-        finished[step.depth] = step if step.event == "line" else None
+        frame = step.frame, step.depth, step.function
+        before = finished.get(frame)
+        if step.event == "line" and before and step.line in withs - exits.get(before, set()):
+            continue
+        if before:
+            pairs.add((before, step.line))
+        if step.event == "return":
+            pairs.add((step.line, -1))
+        finished[frame] = step.line if step.event == "line" else None
     return pairs
