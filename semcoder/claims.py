@@ -65,6 +65,7 @@ class Values(Search):
     """Decides claims about values."""
 
     def decide_value(self, claim: Claim) -> Judgement:
+        """Whether an expression has a value at a place, or anywhere in the order of the text."""
         if not claim.expression:
             return self._value_somewhere(claim)
         anywhere = self.run.moments(claim.expression)
@@ -322,6 +323,7 @@ class Values(Search):
         return Judgement("true")
 
     def decide_unchanged(self, claim: Claim) -> Judgement:
+        """Whether a name keeps its value at a place."""
         if claim.value:
             return self.decide_value(replace(claim, kind="unchanged", chain=()))
         name = claim.expression
@@ -391,6 +393,7 @@ class Flow(Values):
     """Decides claims about conditions, branches, loops and the order of lines."""
 
     def decide_condition(self, claim: Claim) -> Judgement:
+        """Whether a condition is as true as a claim says."""
         if not claim.expression:
             return self._decide_outcome(claim)
         if self.is_step(claim) and not self._tests(claim.place):
@@ -462,6 +465,7 @@ class Flow(Values):
         return decided is (claim.value != "False") and not wrong
 
     def decide_branch(self, claim: Claim) -> Judgement:
+        """Whether a branch is taken, or a line runs."""
         taken, place = claim.value != "False", claim.place
         statements = [self.run.program.statements.get(line) for line in place.lines]
         if place.lines and not any(isinstance(node, _HEADERS) for node in statements):
@@ -482,6 +486,7 @@ class Flow(Values):
         return Judgement("false", f"L{line} {'does not run' if taken else 'runs'}")
 
     def decide_count(self, claim: Claim) -> Judgement:
+        """Whether a loop or a line runs so many times."""
         of_line = claim.expression == "line"
         counts = self._executions(claim.place) if of_line else self._iterations(claim.place)
         if not counts:
@@ -523,6 +528,7 @@ class Flow(Values):
         return there
 
     def decide_end(self, claim: Claim) -> Judgement:
+        """Whether a loop ends there, after so many iterations or by break."""
         by_break = claim.expression == "break"
         exact = bool(claim.value) or claim.text == "no more iterations"
         own = exact and not by_break
@@ -595,6 +601,7 @@ class Flow(Values):
         return Judgement("true", event=events[0])
 
     def decide_order(self, claim: Claim) -> Judgement:
+        """Whether one line runs before another."""
         first, second = (self.run.lines.get(int(n)) for n in (claim.expression, claim.value))
         if not first or not second:
             return Judgement("unknown", "one of the lines does not run")
@@ -604,6 +611,7 @@ class Flow(Values):
         return Judgement("false", "it is the other way round")
 
     def decide_constraint(self, claim: Claim) -> Judgement:
+        """Whether what must hold does, where it must or anywhere."""
         place = claim.place
         if not is_empty(place) and not self.places.events(place):
             place = ANYWHERE  # of a line that must not run, its condition is meant
@@ -654,6 +662,7 @@ class Calls(Flow):
     """Decides claims about calls, returned values and exceptions."""
 
     def decide_return(self, claim: Claim) -> Judgement:
+        """Whether a function returns a value."""
         if any(f"{name}(" in claim.expression for name in self.run.functions):
             return self.decide_value(claim)
         returns = self._returns_at(claim.place)
@@ -698,6 +707,7 @@ class Calls(Flow):
         return claim.expression != "result" or self.forms_hold(forms, _returned(event), event)
 
     def decide_exception(self, claim: Claim) -> Judgement:
+        """Whether an exception is raised, or caught."""
         said = not claim.relation.startswith("not")
         raised = [event for event in self.run.events if _raises(event, claim)]
         here = [e for e in self.places.events(claim.place) if e in raised]
@@ -708,6 +718,7 @@ class Calls(Flow):
         return Judgement("false", f"{'an' if here else 'no such'} exception is raised there")
 
     def decide_enter(self, claim: Claim) -> Judgement:
+        """Whether a call binds a parameter to a value."""
         function, name = claim.place.function, claim.expression
         calls = [event for event in self.run.events if _is_call(event, function)]
         if not calls:
@@ -865,6 +876,7 @@ class Checker(Calls):
         return replace(claim, verdict=judged.verdict, reason=judged.reason)
 
     def decide_answer(self, claim: Claim) -> Judgement:
+        """Whether the answer is right: the output, or a call that gives it."""
         run, wrong = self.run, ""
         if claim.expression:
             wrong = check_call(claim.expression, run.code, run.trace)

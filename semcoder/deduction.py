@@ -162,6 +162,7 @@ def before(statement: ast.stmt, node: ast.expr, kinds: Kinds) -> ast.expr:
 
 
 def before_all(block: Sequence[ast.stmt], node: ast.expr, kinds: Kinds) -> ast.expr:
+    """An expression in terms of the variables before a block."""
     for statement in reversed(block):
         node = before(statement, node, kinds)
     return node
@@ -421,6 +422,7 @@ def keys_set(loop: Any, need: Need) -> tuple[str, list[str]]:
 
 
 def name_of(statement: ast.stmt) -> str:
+    """A statement as a text calls it."""
     words = "the loop in " if is_loop(statement) else ""
     return f"{words}line {statement.lineno}"
 
@@ -492,6 +494,7 @@ class Sentence:
 
     @property
     def tests(self) -> list[str]:
+        """The predicates of the sentence."""
         return [test for test, _ in self.checks]
 
 
@@ -548,6 +551,7 @@ class Way:
             self.cross_all(block)
 
     def cross_all(self, block: Sequence[ast.stmt]) -> None:
+        """Carries the needs from after a block to before it."""
         for statement in reversed(block):
             self.cross(statement)
 
@@ -591,6 +595,7 @@ class Way:
         return self.all_parts(inversion.needs)
 
     def all_parts(self, needs: Iterable[Need]) -> list[Need]:
+        """The simplest needs that ask the same as these."""
         return list(chain.from_iterable(map(self.parts, needs)))
 
     def settle(self, line: int, need: Need) -> None:
@@ -767,6 +772,7 @@ def _unreached(statement: ast.stmt, block: Sequence[ast.stmt]) -> str:
 
 
 def exit_name(line: int) -> str:
+    """A way out of the function as a text calls it."""
     return f"line {line}" if line else "the end of the function"
 
 
@@ -1040,10 +1046,12 @@ def deduction_of(task: Task, call: str, trace: Trace, voice: str = "full") -> De
 
 
 def constraints_of(sentence: Sentence) -> list[Constraint]:
+    """The constraints that a sentence states."""
     return [Constraint(sentence.full, test, line) for test, line in sentence.checks]
 
 
 def meet(runs: Iterable[Run], sentence: Sentence) -> bool:
+    """Whether all runs meet a sentence."""
     return all(run.meets(sentence) for run in runs)
 
 
@@ -1059,6 +1067,7 @@ def choices(task: Task, call: str) -> list[tuple[str, str]]:
 
 
 def listed(texts: Sequence[str]) -> str:
+    """Texts in a row: `a, b and c`."""
     return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]
 
 

@@ -51,6 +51,7 @@ _DOUBLE = re.compile(rf"(?<=\w)\(\(({_INNER} for {_INNER})\)\)")
 
 @lru_cache(maxsize=_MEMORY)
 def parsed(text: str) -> ast.expr:
+    """The tree of an expression."""
     return ast.parse(text, mode="eval").body
 
 
@@ -252,6 +253,7 @@ _SIGNS |= {ast.LtE: "<="}
 
 
 def pattern_of(node: Any) -> Pattern:
+    """An expression as an operation, its subject, and what stands beside."""
     match node:
         case ast.Call(func=ast.Attribute(value=text, attr="join"), args=[subject]):
             return Pattern("join", subject, [text])
@@ -293,6 +295,7 @@ class Inversion:
 
 
 def is_same(one: Any, two: Any) -> bool:
+    """Whether two values are equal and of one type."""
     return type(one) is type(two) and one == two
 
 

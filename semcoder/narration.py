@@ -149,6 +149,7 @@ class Terse(Voice):
     """Few words: `[L4] x % 2 == 1 = 5 % 2 == 1, so it is true`."""
 
     def chain(self, chain: Chain) -> str:
+        """An expression, its forms on the way, and its value."""
         # of `xs[i + 1]` and comprehensions the names are replaced, and that is enough
         computed = "" if re.search(r"^\w+\[| for ", chain.computed) else chain.computed
         forms = _short([chain.inserted, computed], chain.value)
@@ -159,6 +160,7 @@ class Terse(Voice):
         return ", ".join(f"{name} = {self.chain(chain)}" for name, chain in point.names())
 
     def result(self, point: Point) -> str:
+        """What the expression of a point comes to."""
         return self.chain(point.chains[""])
 
     def later(self, point: Point) -> str:
@@ -171,6 +173,7 @@ class Terse(Voice):
         return f": {', '.join(items)}{later}" if items else later
 
     def test(self, point: Point) -> str:
+        """A condition with a form on its way, and its truth."""
         source, state = unparse(point.node), state_of(point.event)
         forms = _short([inserted(point.node, state), computed(point.node, state)], source)
         forms = [form for form in forms if form not in ("True", "False")][:1]
@@ -237,6 +240,7 @@ def roles_of(tree: ast.Module) -> dict[str, Role]:
 
 # %% ../nbs/33_narration.ipynb #f604cca1
 def series(texts: list[str]) -> str:
+    """Texts in a row: `a, b and c`."""
     return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]]))
 
 
@@ -283,9 +287,11 @@ class Full(Voice):
         return ", and ".join(texts) if explained else series(texts)
 
     def result(self, point: Point) -> str:
+        """What the expression of a point comes to."""
         return self.chain(point.chains[""], point.first)
 
     def times(self, point: Point) -> str:
+        """How many iterations, in words."""
         return "1 iteration" if point.number == 1 else f"{point.number} iterations"
 
     def test(self, point: Point) -> str:
@@ -303,6 +309,7 @@ class Full(Voice):
         return f"{text}, because {because}" if because else text
 
     def over(self, point: Point) -> str:
+        """What a loop goes over."""
         return unparse(point.node.iter)
 
     def intro(self, point: Point) -> str:
@@ -350,16 +357,20 @@ class Full(Voice):
         return f"`{point.source if short else source}`"
 
     def added(self, point: Point) -> str:
+        """The item that a deed adds."""
         return shorten(shown(point.node.args[0], state_of(point.event)))
 
     def deed(self, point: Point) -> str:
+        """The verb for a deed."""
         return _DEEDS.get(point.node.func.attr, "is called")
 
     def role(self, point: Point) -> str:
+        """What a name is for."""
         role = self.roles.get(point.chains[""].source)
         return f", {role.result}" if role else ""
 
     def raised(self, point: Point) -> str:
+        """The type of an exception."""
         return point.source.partition("(")[0]
 
     def course(self, point: Point) -> str:

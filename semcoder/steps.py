@@ -463,6 +463,7 @@ def _method(event: Event, call: ast.Call, name: str) -> Point:
 
 
 def shown(node: ast.expr, state: Mapping[str, str]) -> str:
+    """The value of an expression in a state, or the expression itself."""
     value = value_of(node, state)
     return unparse(node) if value is None else value
 
