@@ -8,7 +8,7 @@ __all__ = ['Kinds', 'Opaque', 'changed_names', 'is_impure', 'leaves', 'substitut
            'always_leaves', 'early_ends', 'local_kinds', 'Sentence', 'shortened', 'clipped', 'stated', 'Way',
            'exit_name', 'described', 'Constraint', 'Deduction', 'Task', 'task_of', 'plain_function', 'candidates',
            'decided', 'solve_all', 'choose', 'Run', 'deduction_of', 'constraints_of', 'meet', 'ending', 'choices',
-           'listed', 'step_texts', 'deduce_all', 'deduce']
+           'step_texts', 'deduce_all', 'deduce']
 
 # %% ../nbs/32_deduction.ipynb #e2258c48
 import ast
@@ -22,6 +22,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from .core import DataError, Trace
+from .english import series
 from .expressions import Unknown, evaluate
 from .inputs import Mutator
 from semcoder.inversion import (
@@ -1066,11 +1067,6 @@ def choices(task: Task, call: str) -> list[tuple[str, str]]:
     return [(name, source(value)) for name, value in zip(task.parameters, node.args)]
 
 
-def listed(texts: Sequence[str]) -> str:
-    """Texts in a row: `a, b and c`."""
-    return " and ".join([", ".join(texts[:-1]), texts[-1]]) if len(texts) > 1 else texts[0]
-
-
 def _terse(task: Task, call: str, sentences: Sequence[Sentence]) -> list[str]:
     choice = ", ".join(f"{name} = {text}" for name, text in choices(task, call))
     lines = [f"output = {ending(task.trace)}", *(sentence.terse for sentence in sentences)]
@@ -1102,26 +1098,26 @@ class _Text:
         others = [exit_name(other.line) for other in self.task.ways if other is not way]
         place = exit_name(way.line)
         if others:
-            names = listed([*others, place])
+            names = series([*others, place])
             return [*texts, f"We have a choice between {names}; we will follow {place}."]
         return [*texts, f"We have only {place} left."] if texts else []
 
     def rest(self, way: Way, sentences: Sequence[Sentence]) -> list[str]:
         """What cannot be inverted, and what no constraint is about."""
         if way.opaque:
-            lines = listed([f"line {line}" for line in sorted(way.opaque)[:3]])
+            lines = series([f"line {line}" for line in sorted(way.opaque)[:3]])
             return [f"We have no inverse of {lines}, so we will try inputs."]
         needed = frozenset().union(*(free_names(need.expression) for need in way.needs))
         tests = chain.from_iterable(sentence.tests for sentence in way.sentences)
         needed |= frozenset().union(*(free_names(parsed(test)) for test in tests))
         free = [f"`{name}`" for name in self.task.originals if name not in needed]
         if free:
-            return [f"We have no constraint on {listed(free)}."]
+            return [f"We have no constraint on {series(free)}."]
         return [] if sentences else ["We have to try inputs."]
 
     def choice(self) -> str:
         pairs = [f"`{name}` = `{text}`" for name, text in choices(self.task, self.call)]
-        return f"Choose {listed(pairs)}." if pairs else f"We have to choose the call `{self.call}`."
+        return f"Choose {series(pairs)}." if pairs else f"We have to choose the call `{self.call}`."
 
 
 def step_texts(event: Event) -> list[str]:
@@ -1144,7 +1140,7 @@ def _simple_texts(event: Event) -> list[str]:
         return [] if word is None else [f"{line} `{test}` is {str(word).lower()}."]
     plain = {name: text for name, text in event.values.items() if "<" not in text[:1]}
     values = [f"`{name}` becomes `{shortened(text)}`" for name, text in plain.items()]
-    return [f"{line} {listed(values)}."] if values else []
+    return [f"{line} {series(values)}."] if values else []
 
 
 def _end_texts(event: Event) -> list[str]:
@@ -1156,7 +1152,7 @@ def _end_texts(event: Event) -> list[str]:
         f"`{name}` is `{shortened(event.after[name])}`" for name in names if name in event.after
     ]
     if count and values and after is not None:
-        texts.append(f"Before line {after.step.line}, {listed(values)}.")
+        texts.append(f"Before line {after.step.line}, {series(values)}.")
     return texts
 
 
