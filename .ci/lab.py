@@ -140,15 +140,6 @@ def run_all(driver: webdriver.Chrome) -> int:
     return len(states_of(driver))
 
 
-def unfold(driver: webdriver.Chrome) -> None:
-    """Click on the middle of a long loop, and see its states."""
-    fold = driver.find_element(By.CSS_SELECTOR, ".jp-OutputArea-output td details")
-    before = fold.size["height"]
-    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", fold)
-    fold.find_element(By.TAG_NAME, "summary").click()
-    until("the unfolded states", lambda: fold.size["height"] > 2 * before, 10)
-
-
 def read(driver: webdriver.Chrome, url: str, name: str) -> None:
     """Runs a notebook and looks at its display."""
     driver.get(f"{url}{name}.ipynb?reset")
@@ -161,8 +152,6 @@ def read(driver: webdriver.Chrome, url: str, name: str) -> None:
         if element.is_displayed()
     ]
     assert shown, f"{name}: nothing is drawn at {DISPLAYS[name]}"
-    if name == "12_tracing":
-        unfold(driver)
     print(
         f"{name}: {count} cells ran in JupyterLab, {len(shown)} parts of its displays are drawn",
         flush=True,

@@ -8,6 +8,7 @@ __all__ = ['CALLS', 'SCALARS', 'REPLY', 'TooLarge', 'literal', 'describe', 'load
 
 # %% ../nbs/11_worker.ipynb #0313ec21
 import ast
+import builtins
 import collections
 import ctypes
 import datetime
@@ -142,11 +143,12 @@ def _opaque(value: Any) -> str:
 
 # %% ../nbs/11_worker.ipynb #daffcc30
 _NUMPY_BOOL = {"bool": "bool_"}  # its name in NumPy 2
+_IMMUTABLE = 1 << 8  # the flag of a class that cannot be changed
 
 
 def _is_numpy(kind: type) -> bool:
     """Whether a class belongs to NumPy's C code."""
-    immutable = _attribute(kind, "__flags__") & 1 << 8
+    immutable = _attribute(kind, "__flags__") & _IMMUTABLE
     return bool(immutable) and _attribute(kind, "__module__") == "numpy"
 
 # %% ../nbs/11_worker.ipynb #27391c6d
@@ -259,9 +261,7 @@ class _Writer:
         kind = type(value)
         name = _attribute(kind, "__name__")
         if _inherits(type(kind), enum.EnumMeta):
-            member = _state(value).get("_name_")
-            named = type(member) is str and member.isidentifier() and name.isidentifier()
-            return f"{name}.{member}" if named else _opaque(value)
+            return _member(value, name)
         fields = _fields(value)
         if fields is not None and name not in CALLS and all(map(str.isidentifier, [name, *fields])):
             return f"{name}({self.arguments(fields)})"
@@ -270,8 +270,15 @@ class _Writer:
         if _inherits(kind, BaseException):
             return f"{_opaque(value)[1:-1]}({self.items(_ARGUMENTS.__get__(value))})"
         of_program = _attribute(kind, "__dict__").get("__module__") == "program"
-        state = _state(value) if of_program else {}
+        state = _state(value) if of_program and not _inherits(kind, type) else {}
         return f"{_opaque(value)[:-1]} {self.arguments(state)}>" if state else _opaque(value)
+
+
+def _member(value: Any, name: str) -> str:
+    """A member of an enumeration of this name."""
+    member = _state(value).get("_name_")
+    is_named = type(member) is str and member.isidentifier() and name.isidentifier()
+    return f"{name}.{member}" if is_named else _opaque(value)
 
 
 def literal(obj: Any, limit: int = 1_000_000, attributes: bool = False) -> str:
@@ -331,6 +338,7 @@ def _compiled(code: str) -> types.CodeType:
 def load_program(code: str, call: str) -> tuple[dict[str, Any], types.CodeType]:
     """Executes `code` as a module named `program`; returns its names and the compiled call."""
     module = types.ModuleType("program")
+    module.__dict__["__builtins__"] = vars(builtins)  # this module may have a copy of them
     sys.modules["program"] = module
     exec(_compiled(code), module.__dict__)
     return module.__dict__, compile(call.strip(), "<call>", "eval", dont_inherit=True)
@@ -346,32 +354,45 @@ def run(code: str, call: str) -> Any:
 # Calls share a child if their program imports only these modules, in which one call leaves
 # nothing to the next, and uses no word of _REACHING and no special name but these.
 _MODULES = frozenset(
-    "__future__ array base64 binascii bisect cmath collections collections.abc copy datetime "
-    "decimal difflib enum fractions functools hashlib heapq itertools json math numbers operator "
-    "pprint random re statistics string struct textwrap time typing unicodedata".split()
+    "__future__ array base64 binascii bisect cmath collections collections.abc datetime decimal "
+    "difflib enum fractions functools hashlib heapq itertools json math operator pprint random re "
+    "statistics string struct textwrap time typing unicodedata".split()
 )
+# Their classes that have no method which stores something in whatever it is called on.
+_CLASSES = frozenset(
+    "Any Callable Collection Container Counter Enum Flag Fraction Generator Hashable IntEnum "
+    "IntFlag Iterable Iterator Mapping MutableMapping MutableSequence MutableSet Reversible re "
+    "Sequence Set Sized StrEnum partial".split()
+)
+# Their functions that set attributes of what they get.
+_MARKING = frozenset("dataclass_transform final no_type_check override".split())
 _SPECIAL = frozenset(
-    "abs add all and bool call class contains copy deepcopy delitem doc divmod enter "
+    "abs add all and bool call contains copy deepcopy delitem doc divmod enter "
     "eq exit float floordiv format ge getattr getitem gt hash iadd index init int invert isub iter "
     "le len lt main mod mul name ne neg new next or pos post_init pow radd repr reversed "
     "rmul round rsub setitem slots str sub truediv xor".split()
 )
-# What runs text or files, gets attributes by their names, leads out of a frame, or changes
-# functions and classes of others.
+# What runs text or files, gets attributes by their names or makes classes with such names, leads
+# out of a frame, or changes functions and classes of others.
 _REACHING = frozenset(
     "eval exec compile open input get_type_hints ForwardRef sys os builtins gc breakpoint "
-    "vars globals locals getattr setattr delattr attrgetter methodcaller Formatter "
+    "vars globals locals getattr setattr delattr attrgetter methodcaller Formatter type "
     "gi_frame cr_frame ag_frame tb_frame f_back f_globals f_locals f_builtins "
+    "gi_code cr_code ag_code "
     "register dataclass abstractmethod wraps update_wrapper total_ordering runtime_checkable "
     "global_enum get_overloads clear_overloads getcontext setcontext localcontext "
     "DefaultContext BasicContext ExtendedContext".split()
 )
 
 
-def _sets_attribute(node: ast.AST) -> bool:
-    """Whether syntax sets or deletes an attribute, or an item of one."""
+def _reaches(node: ast.AST) -> bool:
+    """Whether syntax sets or deletes an attribute or an item of one, or calls a special method.
+
+    Such a method can be called on the class itself, and `__init__` again on any object."""
     if isinstance(getattr(node, "ctx", None), ast.Load):
-        return False
+        if not isinstance(node, ast.Attribute) or not node.attr.startswith("__"):
+            return False
+        return ast.unparse(node.value) != "super()"
     while isinstance(node, ast.Subscript):
         node = node.value
     return isinstance(node, ast.Attribute)
@@ -388,8 +409,10 @@ def _is_open(name: str, value: Any) -> bool:
     """Whether an attribute of a module or a class is private, can change, or leads elsewhere."""
     if isinstance(value, types.ModuleType):
         return value.__name__ not in _MODULES
+    if isinstance(value, type):
+        return not value.__flags__ & _IMMUTABLE and name not in _CLASSES
     is_private = name[0] == "_" and name[-2:] != "__"
-    return is_private or isinstance(value, (dict, list, set))
+    return is_private or name in _MARKING or isinstance(value, (dict, list, set))
 
 
 def _opens(module: types.ModuleType, words: set[str]) -> bool:
@@ -402,21 +425,24 @@ def _opens(module: types.ModuleType, words: set[str]) -> bool:
     return False
 
 
-def _may_share(code: str) -> bool:
-    """Whether calls of a program may run in one child: they reach nothing in common."""
+def _may_share(code: str, *calls: str) -> bool:
+    """Whether the calls of a program may run in one child: they reach nothing in common."""
     # Python reads identifiers in this form.
-    words = set(re.findall(r"\w+", unicodedata.normalize("NFKC", code)))
+    text = unicodedata.normalize("NFKC", " ".join([code, *calls]))
+    words = set(re.findall(r"\w+", text))
     special = {word[2:-2] for word in words if re.fullmatch(r"__\w+__", word)}
     if words & _REACHING or special - _SPECIAL:
         return False
     if "import" not in words:
         return True
+    nodes: list[ast.AST] = []
     try:
-        nodes = list(ast.walk(ast.parse(code)))
+        for part in [code, *(call.strip() for call in calls if "." in call)]:
+            nodes += ast.walk(ast.parse(part))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     modules = set().union(*map(_imported, nodes))
-    if modules - _MODULES or any(map(_sets_attribute, nodes)):
+    if modules - _MODULES or any(map(_reaches, nodes)):
         return False
     return not any(_opens(importlib.import_module(name), words) for name in modules)
 
@@ -823,7 +849,7 @@ class _Worker:
             shares = False
             if len(calls) > 1:
                 # Said before anything of the program has run; its calls are by strangers as well.
-                shares = all(map(_may_share, [code, *calls]))
+                shares = _may_share(code, *calls)
                 send(3, b"+" if shares else b"-")
                 os.read(4, 1)
             for number, call in enumerate(calls, 1):

@@ -243,6 +243,7 @@ class AblationsConfig(Config):
     factors: str = "filter"
     seeds: str = "0"
     method: str = "full"
+    optimizer: str = "adamw"
     lr: float = 2e-4
     min_lr: float = 2e-5
     warmup_steps: int = 5
@@ -290,7 +291,8 @@ def train_variant(job: VariantJob, folder: Path) -> list[Record]:
 
     variant, usual = job.variant, {"save_every": 10**6, "truncation": "drop"}
     budget = {"epochs": job.epochs, "token_budget": variant.tokens, "seed": variant.seed}
-    training = FinetuneConfig.from_params(plain(job.config) | budget | usual)
+    given = plain(FinetuneConfig()) | plain(job.config)
+    training = FinetuneConfig.from_params(given | budget | usual)
     rows: list[Any] = train(job.samples, training, folder, job.root, {"variant": variant.label})
     losses = [replace(loss, checkpoint=variant.label) for loss in rows[:-1]]
     return [*losses, replace(rows[-1], name=variant.label)]

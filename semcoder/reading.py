@@ -10,6 +10,8 @@ import ast
 import json
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import cycle, islice
 from typing import Any
 
 from .llm import Engine, Sampling
@@ -23,6 +25,7 @@ from semcoder.wording import (
     compiled,
     ordinal,
     patterns,
+    shape_of,
     table,
 )
 
@@ -34,8 +37,8 @@ class Place:
     `lines` are the program's own. `iteration` is the number as written: from 0 or 1, as the whole
     text has it, but from 1 if it is `ordinal` ("the first"); -1 is the last. `loop` is the line of
     the loop that it counts. `when` holds pairs ("x", "9"). `time` is "before" or "after" the line
-    or iteration, or the "start" or "end" of the run. A `nearest` place comes from an earlier
-    sentence and is a hint.
+    or iteration, the "start" or "end" of the run, or "always". A `nearest` place comes from an
+    earlier sentence and is a hint.
     """
 
     lines: tuple[int, ...] = ()
@@ -85,7 +88,10 @@ hypothesis: \b(?:if|suppose|had been|were to|whenever|when(?! \w+ed\b)|unless|as
 general: \b(?:always|any|whenever|regardless|in general|only if|may|might|typically|generally)\b
 many: \b(?:each|every|all|any|always|may|might|no|none|only|some|respectively|both|either)\b
 many: \b(?:neither|except (?:for|the)|would)\b
-intent: ^\W*(?:let's|let us|here's|here is|from this|based on|step by step)
+intent: ^\W*(?:let's (?!take|assume|use|choose|say|set)|let us|here's|here is|from this|based on)
+intent: ^\W*step by step
+intent: ^\W*(?:to|for) (?:satisfy|ensure|make|achieve|get|find|produce|return|obtain|‹)
+intent: ^\W*(?:determin|identify|find|satisfy|analyz|consider)ing\b|^i\.e$|‹\?›$
 intent: ^\W*to \w+ (?:the|an?)\b[^,]*$
 intent: ^\W*we (?:need|want|will|start|have)\b|^\W*(?:\w+,? ){0,4}assertion\b
 plan: \bwe (?:have|need) to (?:choose|find|determine)\b|^\W*(?:choose|pick) (?:the call )? *‹\d+›$
@@ -93,9 +99,17 @@ must: \b(?:must|should|needs? to|ha(?:s|ve) to|can|could|choose|pick|set|let|use
 choice: \b(?:we|let's)(?: (?:can|could|may))?(?: also| simply)? (?:choose|use|take|set|pick)\b
 question: ^.*?\b(?:check(?:s|ed|ing)?|determines?|see|tests?|evaluates)(?: again)? (?:if|whether)\b
 asks: \b(?:check(?:s|ed|ing)?|determines?|see|tests?|evaluates)(?: again)? *$
+negated: \b(?:not|no|nothing|never|neither|nor|without)\b|\w+not\b|n't\b
+deed: \b(?:call|invok|execut|enter|reach|evaluat|iterat|process|defin|initiali[sz])(?:s|es|ed)\b
+deed: \b(?:creat|compar|concatenat|sort|revers|replac|retriev|assign|stor)(?:s|es|ed)\b
+deed: \b(?:comput|calculat|check|start|begin|perform|appli|split|join|us|convert)(?:s|es|ed)\b
+deed: \b(?:proceeds|loops|runs|takes|begun|started|applies|continues|moves|goes|clears|cleared)\b
+deed: \b(?:remov|append|add|updat|modif|cop|strip|format|count)(?:s|es|ed|ies|ied)\b
+deed: \b(?:combin|extend|insert|delet|locat|transform|turn|swap)(?:s|es|ed|ped|ps)\b|\bfound\b
 verb: \b(?:is|as|are|was|were|be|becomes?|remains?|stays?|equals?|has|have|contains?|returns?)\b
 verb: \b(?:evaluates|results|gives|yields|checks?|starts?|ends?|adds?|appends?|sets?|use|let)\b
 verb: \b(?:(?:in|de)crements?|removes?|choose|raises|calls|enters|converts?|updates?|runs?|goes)\b
+verb: \b(?:holds?|brings?|keeps?|gets?|includes?|yields?|produces?)\b
 verb: \b[a-z]{3,}ed\b|[=<>]
 """)
 
@@ -103,20 +117,27 @@ verb: \b[a-z]{3,}ed\b|[=<>]
 _PLACES = table(r"""
 ^\W*(?:(?:then|now|so|and|also),? )*(?:(?:at|on|in) )?(?:the )?(?:lines? )?‹L([\d-]+)›\s*:? => lines
 \bbefore (?:lines? )? *‹L(\d+)› => before_line
+^\W*after (?:lines? )? *‹L(\d+)› => after_line
+‹L(\d+)›(?= +(?:is|was|runs|ran|never|[a-z]+s) ) => lines
 \b(?:at|on|in|from) (?:lines? |the \w+ )? ?‹L([\d-]+)› => lines
 \bTURNe?s +E +(?:back )?(?:to|through) +EOFLOOP => span
 DURING(?:(?:end|start|beginning) of )?(?:the )?(?:ORD|(next)) (?:\w+ )?TURN\bOFLOOP => iteration
+\bin the ORD(?: one\b|(?=,)),? => iteration
 DURING(?:end of )?\b(?:TURN|loop)(?: number| #)? +EOFLOOP => turn
 \bfor (?:the )?ORD (?:and last )?ITEM(?: +E +(?:=|is)(?= ))?(?: +E)? => item
+^\W*(?:at )?(?:position|index) +E(?= ) => position
 ^\W*(?:the )?ORD ITEM(?: +E +(?:=|is)(?= ))? +E\s*$ => item
 ^\W*(?:for )?(?:the )?(?:ITEM )? *E(?: *,|\s*$) => value
 \b(?:for|when) +E +(?:=|==|is|equals|is equal to) +E(?: *[,:]|\s*$) => when
 ^\W*(?:\w+ )?(?:with|where) +E +(?:=|==|is|as) +E(?: *[,:]|\s*$) => when
 \b(?:at the end(?: of the (?:\w+ )*(?:loop|function|execution|run))?|in the end)\b => end
 \bafter (?:the |all )?(?:\w+ )?(?:loops?|iterations)(?: (?:\w+es|(?:is|are) \w+))?\b => end
+\b(?:at any time|at all times|throughout|all along)\b => always
+\balways(?= (?:at|<|>|less|more|below|above)\b) => always
 \b(?:initially|at the (?:start|beginning)|at first)\b => start
 \bbefore (?:the )?(?:\w+ )?(?:loop|iterations)\b => before
 """)
+_NEVER = re.compile(r"\bnever(?= (?:less|more|greater|smaller|larger|below|above|exceeds?|goes)\b)")
 # "To keep the total, ..."
 _ADJUNCT = re.compile(r"(?i)^\W*(?:to|as) (?:(?!is )[a-z]+ +)*(?:[a-z]+|‹\d+›) *,(?= )")
 _INNER = re.compile(r"(?s)[^ ,:*-](?:.*[^ ,:*])?")  # without the marks around it
@@ -130,6 +151,7 @@ class _Sentence:
     line: Line
     base: int  # where it begins in the line
     colon: bool
+    arrow: bool = False
     mode: str = "run"
     first: int | None = None  # the first iteration of a summary
     label: int = -1  # where a label stood that holds for its clause alone
@@ -141,6 +163,8 @@ class _Sentence:
     half: bool = False  # whether it may be the first half of a subject
     open: int = -1  # the claim that a further value would extend
     previous: int = -1  # where the clause before ended
+    about: tuple[int, ...] = ()  # the lines that are its subject
+    unread: tuple[int, int] | None = None  # from the first clause that is not read to the last
 
 
 def _blanked(text: str, match: re.Match | None) -> str:
@@ -169,6 +193,7 @@ class _Located(Wording):
         self.header = ""  # a sentence before a colon, which the next may complete
         # What "it", "which", "the condition" and "the list" are.
         self.subject = self.last = self.condition = self.target = ""
+        self.nouns: dict[str, str] = {}  # noun -> the expression that it was said of last
         self.at = _Sentence("", Line(), 0, False)
 
     def take_place(self) -> None:
@@ -183,15 +208,30 @@ class _Located(Wording):
             if name == "lines" and re.match(r" *(?:is|was|runs|ran|executes|never)\b", after):
                 # "Line 4 is executed": there it is the subject.
                 at.text = at.text[: match.start()] + "line".ljust(len(match[0])) + after
+                at.about = self.place.lines
             else:
                 at.text = _blanked(at.text, match)
+        self._take_rest()
+
+    def _take_rest(self) -> None:
+        """Completes the place: a state before "so", "never less", a hint."""
+        at = self.at
+        if _NEVER.search(at.text):
+            at.text = _NEVER.sub(" not ", at.text)
+            self._at_time(None, "always")
         if self.backward and self.labelled and at.base and at.text.lstrip().startswith("so "):
             self.place = replace(self.place, time="before")
         self.place = replace(self.place, nearest=not self.explicit)
 
-    def _at_time(self, _match: re.Match, name: str) -> bool:
-        ended = {"iteration": None, "ordinal": False} if name == "end" else {}
-        self.place = replace(self.place, time=name, **ended)
+    def _at_time(self, _match: re.Match | None, name: str) -> bool:
+        part = re.search(r"\b(?:after|from|since|once|until|then|there)\b", self.at.text)
+        if name == "always" and (part or self.place.iteration is not None):
+            return False  # of a part of the run
+        if name in ("end", "always"):
+            self.place = replace(self.place, iteration=None, ordinal=False)
+        if name == "always":
+            self.place = replace(self.place, lines=())
+        self.place = replace(self.place, time=name)
         return True
 
     def _at_lines(self, match: re.Match, _name: str) -> bool:
@@ -209,6 +249,18 @@ class _Located(Wording):
             return False  # the order of two lines
         self._at_lines(match, "")
         self.place = replace(self.place, time="before")
+        return True
+
+    def _at_after_line(self, match: re.Match, _name: str) -> bool:
+        self._at_lines(match, "")
+        self.labelled = False
+        return True
+
+    def _at_position(self, match: re.Match, _name: str) -> bool:
+        number = self.text_of(match[1])
+        if not number.isdigit() or not self.words.target:
+            return False
+        self._turn(iteration=int(number) + 1, ordinal=True)
         return True
 
     def _at_iteration(self, match: re.Match, _name: str) -> bool:
@@ -262,13 +314,19 @@ class _Located(Wording):
             return False
         self.subject = self.words.target or value
         if self.words.target:
+            if noun and self.section == "run":
+                fields = {"expression": self.subject, "relation": "==", "value": value}
+                self.emit("value", match.span(), replace(self.own_place(), lines=()), **fields)
             self._turn(when=((self.words.target, value),))
         return True
 
     def _at_when(self, match: re.Match, _name: str) -> bool:
-        self.subject = self.text_of(match[1])
-        when = (*self.place.when, (self.subject, self.text_of(match[2])))
-        self._turn(when=when)
+        """ "For `s = 'j'`:" is a claim as well as a place."""
+        self.subject, value = self.text_of(match[1]), self.text_of(match[2])
+        if self.at.colon and " when " not in match[0] and self.section == "run":
+            fields = {"expression": self.subject, "relation": "==", "value": value}
+            self.emit("value", match.span(), replace(self.own_place(), lines=()), **fields)
+        self._turn(when=(*self.place.when, (self.subject, value)))
         return True
 
     def own_place(self) -> Place:
@@ -289,8 +347,7 @@ class _Located(Wording):
             at.parts.append((at.word, kind, fields))
             return
         start, end = span
-        if at.label >= 0 and not start <= at.label < end:
-            place = replace(place or self.place, lines=at.outer)
+        place = self._place_of(place or self.place, span, fields)
         piece = at.text[start:end]
         if piece.strip(" ,"):
             start += len(piece) - len(piece.lstrip(" ,"))
@@ -298,8 +355,17 @@ class _Located(Wording):
         start, end = self.offsets(start, max(end, start + 1))
         inner = _INNER.search(self.source, start, end)
         start, end = inner.span() if inner else (start, end)
-        kind, place = self._kind(kind), place or self.place
-        self.claims.append(Claim(start, end, self.source[start:end], kind, place, **fields))
+        text, kind = self.source[start:end], self._kind(kind)
+        self.claims.append(Claim(start, end, text, kind, place, **fields))
+
+    def _place_of(self, place: Place, span: tuple[int, int], fields: dict[str, Any]) -> Place:
+        """The place of a claim: a label in mid-sentence holds for its clause."""
+        if fields.get("expression") == "line" and self.at.about:
+            iteration = None if fields["value"] == "0" else place.iteration
+            return replace(place, lines=self.at.about, iteration=iteration)
+        if self.at.label >= 0 and not span[0] <= self.at.label < span[1]:
+            return replace(place, lines=self.at.outer)
+        return place
 
     def _kind(self, kind: str) -> str:
         """The kind of a claim in this section and sentence."""
@@ -307,7 +373,12 @@ class _Located(Wording):
             return kind
         if self.section == "general":
             return "general"
-        if self.fenced or self.at.mode == "constraint" and kind in ("value", "condition", "return"):
+        if (
+            self.fenced
+            and self.backward
+            or self.at.mode == "constraint"
+            and kind in ("value", "condition", "return")
+        ):
             return "constraint"
         return "answer" if self.section == "conclusion" and kind == "return" else kind
 
@@ -320,20 +391,34 @@ E in E => equal | {0} | in | {1}
 E has E => has | {0} | in | {1}
 E starts E => truth | {0}.startswith({1}) | == | True
 E ends E => truth | {0}.endswith({1}) | == | True
+(?:it|this|that)(?: condition| check)? is (?:true|met|satisfied) => truth | | == | True
+(?:it|this|that)(?: condition| check)? is false => truth | | == | False
+(?:it|this|that) is ‹(\d+)› => pronoun | | == | {0}
+(?:nothing|no [a-z]+) (?:is|gets) [a-z]+ed (?:to|from|in) E => unchanged | {0} | |
+there is no (?:occurrences? of )?E in E => equal | {0} | not in | {1}
+there is TIMES CLASS in E => value | sum(c.{1}() for c in {2}) | == | {0}
+there is TIMES ITEMS in E => value | len({1}) | == | {0}
+there is TIMES occurrences? of E in E => value | {2}.count({1}) | == | {0}
+E (?:appear|occur)s TIMES(?: times?)? in E => value | {2}.count({0}) | == | {1}
+E is (?:taken|left out) => ran | {0} | |
+E is (?:process|consider|examin|visit|creat|generat|produc|form|obtain)ed => value | | == | {0}
+(?:.* )?(?:reach|execut)es (?:the )?return(?: statement)?(?: return)?(?: E)? => return | | |
+(?:the )?(?:function )?returns|the return (?:happens|is reached)(?: inside LOOP)? => return | | |
+(?:the function |it )?returns (?:the|this) (?:modified |new |final |resulting )?NOUN => return | | |
+E is passed to (?:the )?(?:E|function) => proposed | {0} | |
+(?:.* )?(?:called|invoked) with E => proposed | {0} | |
 E is (?:true|truthy|met|satisfied|fulfilled) => truth | {0} | == | True
 E is (?:false|falsy) => truth | {0} | == | False
+E has (?:a )?(?:KIND with )?(?:a )?(?:total )?length of E(?: ITEMS)? => value | len({0}) | == | {1}
+E has TIMES CLASS => value | sum(c.{2}() for c in {0}) | == | {1}
+E has BOUND TIMES CLASS => value | sum(c.{3}() for c in {0}) | {1} | {2}
+E has (?:an? )?CLASS => state | any(c.{1}() for c in {0}) | == | True
+E is CLASS => state | {0}.{1}() | == | True
 E is (?:empty|an empty ITEM) => state | len({0}) == 0 | == | True
 E is (?:even|an even number) => state | {0} % 2 == 0 | == | True
 E is (?:odd|an odd number) => state | {0} % 2 == 1 | == | True
 E is (?:a )?positive(?: number| integer)? => state | {0} > 0 | == | True
 E is (?:a )?negative(?: number| integer)? => state | {0} < 0 | == | True
-E is (?:in |entirely |an )*uppercase(?: letter| character)? => state | {0}.isupper() | == | True
-E is (?:in |entirely |a )*lowercase(?: letter| character)? => state | {0}.islower() | == | True
-E is (?:a digit|numeric) => state | {0}.isdigit() | == | True
-E is (?:an )?alphanumeric(?: character)? => state | {0}.isalnum() | == | True
-E is (?:alphabetic|a letter|an? alphabetic character) => state | {0}.isalpha() | == | True
-E is a space(?: character)? => state | {0} == ' ' | == | True
-E is (?:a )?whitespace(?: character)? => state | {0}.isspace() | == | True
 E is (?:a|any) (list|str|dict|tuple)(?:ing|ionary)? => state | isinstance({0}, {1}) | == | True
 E is (?:an|any) integer|E is (?:a|any) number => state | isinstance({0}, int) | == | True
 E (?:has|is of|is) (?:a )?length (?:of |is )?E => value | len({0}) | == | {1}
@@ -342,21 +427,31 @@ E has BOUND TIMES ITEMS => value | len({0}) | {1} | {2}
 ACTOR(?:re)?sets? E (?:to|as|is) E => value | {0} | == | {1}
 ACTOR(?:can )?(?:choose|pick|let|use) E (?:to is|to|as|is) E => value | {0} | == | {1}
 ACTOR(?:in|de)crements? E to E|ACTOR(?:convert|change)s? E (?:in)?to E => value | {0} | == | {1}
+E (?:convert|change|transform|turn|reduce)s E (?:in)?to E => value | {0} | == | {2}
 E is replaced (?:with|by) E|E (?:as|to) E => value | {0} | == | {1}
 E turns E => value | | == | {1}
 turns E => value | | == | {0}
 (?:with )?E (?:goes|going|changes|drops|rises) from E to E => change | {0} | {1} | {2}
 E (?:is )?(?:append|add|insert|concatenat)ed (?:to|into|at the end of) E => adds | {1} | += | {0}
+E (?:is )?called TIMES(?: times?)? => count | call {0} | == | {1}
+there is TIMES iterations?|TIMES iterations? => count | loop | == | {0}
+DOER(?:append|add|insert)(?:s|ing)? NTHE(?: at index ‹\d+›)? => adds | | += | {0}
+NTHE is (?:append|add|insert)ed(?: at index ‹\d+›)? => adds | | += | {0}
+DOER(?:remove|pop|delete)s? NTHE|NTHE is (?:remov|popp|delet)ed => removed | {0} | -= |
+ACTOR(?:update|change|reset)s? E to E => value | {0} | == | {1}
 ACTOR(?:append|add|insert)(?:s|ing)? E (?:to|into) E => adds | {1} | += | {0}
-E (?:append|add|insert)s E => call_adds | {0} | += | {1}
+E (?:append|add|insert)s NTHE => call_adds | {0} | += | {1}
 E is (?:remov|popp|delet)ed from E|ACTOR(?:remove|pop)s? E from E => adds | {1} | -= | {0}
-E (?:remove|pop)s E(?: from E)? => call_adds | {0} | -= | {1}
+E (?:remove|pop)s NTHE(?: from E)? => call_adds | {0} | -= | {1}
 ACTORincrement(?:s|ing)? E by E|E is (?:incremented|increased) by E => adds | {0} | += | {1}
 ACTORdecrement(?:s|ing)? E by E|E is (?:decremented|decreased) by E => adds | {0} | -= | {1}
-E (?:is )?(?:left )?(?:unchanged|the same|as it was)(?: at ‹\d+›)? => unchanged | {0} | |
-E (?:isnot|does not) (?:changed?|modif\w+|affected)|E changes nothing => unchanged | {0} | |
-E is returned => return | | == | {0}
-LOOP DOES (?:for )?TIMES(?: times| iterations?)? => count | loop | == | {0}
+E (?:is )?(?:left )?(?:unchanged|the same|as it was|alone) => unchanged | {0} | |
+E (?:isnot|does not) (?:changed?|modif\w+|affected?|touched)(?: by .*)? => unchanged | {0} | |
+E changes nothing => unchanged | {0} | |
+E is returned|.* is returned as E => return | | == | {0}
+LOOP (?:body )?DOES (?:for )?TIMES(?: times| iterations?)? => count | loop | == | {0}
+(?:iterating|looping|running|repeating) TIMES times => count | loop | == | {0}
+.*\bloop (?:that )?(?:iterates|runs) (?:for )?TIMES (?:time|iteration)s? => count | loop | == | {0}
 LOOP DOES (?:for )?BOUND TIMES(?: times)? => count | loop | {0} | {1}
 LOOP (?:body )?IDLE(?: at all)? => count | loop | == | 0
 LOOP (?:starts|begins|is entered|executes)(?: iterating)? => count | line | >= | 1
@@ -365,13 +460,18 @@ line (?:DOES|is reached) TIMES(?: times)? => count | line | == | {0}
 line DOES (before|after) (‹L\d+›) => order | {1} | {0} |
 no more (?:iterations|items|elements)|ACTOR(?:exit|leave)s? LOOP => end | | |
 LOOP (?:end|exit|terminate|stop|finishe|complete)s?|LOOP is (?:over|exited) => end | | |
-LOOP (?:end|stop|finishe|terminate)s? after TIMES iterations? => end | | | {0}
+LOOP (?:ends?|stops?|finishes|terminates?|is over|runs out) after TIMES iterations? => end | | | {0}
 ACTORbreaks? out of LOOP|break(?: is executed| exits LOOP)? => end | break | |
 LOOP is left by break => end | break | |
 (?:the )?BLOCK (?:is (?:executed|entered|taken)|runs|executes) => branch | | | True
 (?:the )?BLOCK IDLE|ACTOR(?:skips?|bypasses) (?:the )?(?:if|BLOCK) => branch | | | False
 (?:the )?else(?: BLOCK)? (?:is (?:executed|entered|taken)|runs|executes) => branch | else | | True
-ACTOR(?:enter|execute|goe|take|proceed)s? (?:to )?(?:the )?else(?: BLOCK)? => branch | else | | True
+ACTOR(?:enter|execute|take|goe|move)s? (?:to )?(?:the )?else(?: BLOCK)? => branch | else | | True
+(?:ACTOR|LOOP )(?:continues?|moves?|proceeds?|goes)(?: on)? to => next | | |
+no E (?:is raised|occurs) => exception | | not raised | {0}
+(?:‹\d+› |that one )?DOER(?:calls|invokes) E => ran | {0} | |
+DOERextends E (?:with|by) E => adds | {0} | += | {1}
+DOER(?:lift|raise|(?:in|de)crease|change)s E from E to E => change | {0} | {1} | {2}
 (?:it )?(?:is )?(?:ignored|skipped)|E is (?:ignored|skipped) => branch | | | False
 no (?:exception|error)s? (?:is )?(?:raised|occurs?|thrown) => exception | | not raised |
 E (?:exception |error )?(?:is raised|occurs)|ACTORraises? E => exception | | raised | {0}
@@ -381,15 +481,36 @@ E is caught|(?:the handler |the )?except E (?:catches it|is entered) => exceptio
 (?:ACTOR|LOOP )(?:check|execute|evaluate|perform|calculate)s? E => ran | {0} | |
 E is (?:evaluated|checked|executed|computed|calculated|performed|called) => ran | {0} | |
 E is (?:defined|created|initialized)|(?:the )?return E is (?:executed|reached) => ran | {0} | |
-ACTOR(?:begins? )?iterat(?:es|e|ing) over (?:(?:the )?ITEMS ?(?:‹\d+› )?in )?E => ran | {0} | |
+(?:.* )?iterat(?:es|e|ing) (?:over|through) (?:.* )?E => ran | {0} | |
+(?:it|they|this|that) (?:is|does|has|do) => truth | | == | True
+(?:it|they|this|that) (?:isnot|does not|has not|do not)(?: E)? => truth | | == | False
+there is no CLASS in E => value | any(c.{0}() for c in {1}) | == | False
+E hasnot (?:any )?CLASS => value | any(c.{1}() for c in {0}) | == | False
+E is (?:a|the) (?:shallow )?copy of E => value | {0} | == | {1}
 """,
     r"(?:%s)",
 )
 _NEGATION = re.compile(r"\b(is|has)not\b|\bnot(in|starts|ends)\b")
 _OPPOSITE = {"==": "!=", "in": "not in", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}
-_BOUNDS = {"at least": ">=", "at most": "<=", "more than": ">", "fewer than": "<", "less than": "<"}
+_WORDS = {
+    **dict(uppercase="isupper", lowercase="islower", digit="isdigit", numeric="isdigit"),
+    **dict(alphabetic="isalpha", letter="isalpha", whitespace="isspace", space="isspace"),
+    "alphanumeric": "isalnum",
+    "at least": ">=",
+    "at most": "<=",
+    "more than": ">",
+    "fewer than": "<",
+    "less than": "<",
+}
 _CHAIN = compiled(r"E((?: (?:is|==) E)+)")
 _RETURNS = compiled(r"(?:ACTOR|E )returns? (‹\d+›(?: is ‹\d+›)*)")
+
+
+@lru_cache(maxsize=1 << 14)
+def _row_number(shape: str) -> int:
+    """The number of the first row that a shape of a clause fits; -1 without one."""
+    rows = (number for number, (phrase, _) in enumerate(_CLAUSES) if phrase.fullmatch(shape))
+    return next(rows, -1)
 
 
 def condition_of(expression: str, relation: str, value: str) -> str:
@@ -416,7 +537,7 @@ def owner_of(expression: str) -> str:
 # %% ../nbs/34_reading.ipynb #3423a6f4
 _CONNECTIVE = compiled(
     r"(?:^|,? |,)(?:and |but |so )?\b(and|but|so that|so|since|because"
-    r"|as(?= ‹\d+› (?:is|=|contains|has|does)\b| (?:it|there|they|the|no|all|both) )"
+    r"|as(?= ‹\d+› (?:is|=|contains|has|does)\b| (?:it(?! was$)|there|they|the|no|all|both) )"
     r"|where|while|whereas|which means|meaning|indicating|which|i\.e\.|that is|or"
     r"|resulting in|results in|giving us|giving|yielding|making it|making|producing|leading to"
     r"|leaving|containing|though|if(?! (?:statement|block|condition|branch|clause|body)\b)|when"
@@ -425,14 +546,59 @@ _CONNECTIVE = compiled(
     r"|as (?:the )?(?:output|result|expected)|in order to|in the (?:program|function|code))\b"
     r"(?: that\b)?,?(?= |$)|,(?= )"
 )
+_AND = "\0"  # between the expressions of one placeholder
+_LIST = re.compile(r"‹\d+›(?:(?:\s*,\s*(?:and\s+)?|\s+and\s+)(?:the\s+)?‹\d+›)+")
+_ORDER = re.compile(
+    r"‹(\d+)›\s+(?:is|was)\s+(\w+ed|set|put)(?:\s+out)?\s+(before|after)\s+(?:the\s+)?‹(\d+)›"
+    r"(?:\s+is\s+\w+)?(?=\s*(?:,|$|and\b))"
+)
+_SINGULAR = re.compile(r"\s*(?:is|was|has|=|!|<|>|becomes|remains|stays|returns|equals|gives)")
+_PLURAL = re.compile(r"\s*(?:are|were|have|both|all|must|should|start|end|remain|become|stay)\b")
 _WHICH = ("which", "i.e.", "that is", "or", "which means", "meaning", "where")
 _ADVERBIAL = ("after", "before", "without", "due to", "based on", "until", "unless", "in order to")
 _RESULT = compiled(
     r"result(?:ing|s) in|giving(?: us)?|yielding|making(?: it)?|producing|leading to"
 )
 _PRONOUN = re.compile(r"(it|this|that|which|they|both|these) (?=is|has|starts|ends|not|[<>=!]|in)")
-_PREDICATE = re.compile(r"(?:is|has|starts|ends|in|not\w+|[<>=!]=?)(?:not)? ")
+_MANY_FINE = re.compile(
+    r"\b(?:is any|at all|^no|there is no|is (?:both|all)(?= ‹)|both(?= (?:is|‹)))\b"
+)
+_NAMED = compiled(r"\b(NOUN) +E|E +(NOUN)\b")
+_PROPOSAL = re.compile(
+    r"(?:(?:we|let's)(?: can| could| may)?(?: \w+)? (?:use|choose|take|try|provide|pass|pick)"
+    r"|(?:the|a|one) (?:\w+ )*(?:input|choice|example|solution|candidate)\b[^‹]*(?:‹\d+› )?is)"
+    r" ‹(\d+)›(?: itself)?"
+)
+_COMPUTED = (ast.Call, ast.Subscript, ast.BinOp)  # what has a value of its own
+_PREDICATE = re.compile(r"(?:is|has|starts|ends|in|not(?:in|starts|ends)|[<>=!]=?)(?:not)? ")
 _SAME_SUBJECT = re.compile(r"‹\d+›$|(?:it|this|that|which|we|the (?:function|loop|condition)) ")
+
+
+def _filled(template: str, groups: list[str]) -> str:
+    """A template with its groups, once for each of several expressions."""
+    columns = [group.split(_AND) for group in groups] or [[""]]
+    longest = max(map(len, columns))
+    rows = islice(zip(*map(cycle, columns)), longest)
+    filled = [template.format(*row) for row in rows]
+    return _AND.join(filled if len({*filled}) > 1 else filled[:1])
+
+
+def _singles(row: tuple) -> list[tuple]:
+    """A row about several expressions or values as a row for each."""
+    kind, expression, relation, value, *rest = row
+    left, right = expression.split(_AND), value.split(_AND)
+    if len(left) > 1 or len(right) == 1:
+        return [(kind, a, relation, b, *rest) for a, b in zip(left, cycle(right))]
+    if relation == "==":  # "holds 4 and 9"
+        return [("value", item, "in", expression) for item in right]
+    return [(kind, expression, relation, item, *rest) for item in right]
+
+
+def _only(mentioned: list[str], alone: bool) -> str:
+    """The only expression of a clause, or the only one with a value of its own; else ''."""
+    if len(mentioned) > 1 or not alone:
+        mentioned = [expression for expression in mentioned if is_a(expression, *_COMPUTED)]
+    return mentioned[0] if len(mentioned) == 1 else ""
 
 
 class _Clauses(_Located):
@@ -441,6 +607,8 @@ class _Clauses(_Located):
     def clauses(self, text: str) -> None:
         """Reads the clauses of a piece that has the length of the sentence."""
         text = re.sub(r"\b(removes|pops) and returns", r"\1            ", text)
+        text = _ORDER.sub(self._ordered, text)
+        text = _LIST.sub(self._several, text)
         self.at.open = self.at.previous = -1
         self.at.half = False
         for word, start, end in self._pieces(text):
@@ -449,6 +617,28 @@ class _Clauses(_Located):
                 self.at.span, self.at.word = (start, end), word
                 self.clause(text[start:end])
                 self.at.previous = self.offsets(start, len(text[:end].rstrip()))[1]
+
+    def _several(self, match: re.Match) -> str:
+        """ "`a` and `b`" as one placeholder, if they are one subject or one value."""
+        items = [self.text_of(number) for number in re.findall(EXPRESSION, match[0])]
+        literal = [is_literal(item) for item in items]
+        after = match.string[match.end() :]
+        values = all(literal) and not _SINGULAR.match(after)
+        values = values and _SAYS["verb"].search(match.string[: match.start()]) is not None
+        subjects = len({*literal}) == 1 and _PLURAL.match(after)
+        if not values and not subjects:
+            return match[0]
+        return self.token(_AND.join(items)).ljust(len(match[0]))
+
+    def _ordered(self, match: re.Match) -> str:
+        """Reads "`a` is set before `b`", of which the clauses would lose the second half."""
+        first, second = self.text_of(match[1]), self.text_of(match[4])
+        if match[3] == "after":
+            first, second = second, first
+        relation = "set" if match[2] == "set" else "added"
+        fields = {"expression": first, "relation": relation, "value": second}
+        self.emit("order", match.span(), Place(), **fields)
+        return " " * len(match[0])
 
     def _is_half(self, word: str, piece: str) -> bool:
         """Whether a piece is half of a subject ("the sum of a and b is 3") or an alternative."""
@@ -472,23 +662,80 @@ class _Clauses(_Located):
 
     def clause(self, text: str) -> None:
         """Reads a clause, and keeps what it was about."""
+        self._take_nouns(text)
         question = _SAYS["question"].match(text)
         text = self.canonical(text[question.end() :] if question else text)
         text = self._with_subject(text)
-        many = _SAYS["many"].search(text) and " is any " not in text and text[:3] != "no "
-        if not text or many:
+        if not text or _SAYS["many"].search(_MANY_FINE.sub("", text)):
+            self._leave(text)
             return
         self._take_subject(text)
         read = self._asked_of(text) if question else self._told(text)
+        if not read and not question:
+            self._leave(text)
         self._take_last(text, read)
+
+    def _take_nouns(self, text: str) -> None:
+        """What "the list" is after "the list `xs`"."""
+        for noun, after, before, behind in _NAMED.findall(text):
+            name = self.text_of(after or before)
+            if tree_of(name) and not is_literal(name):
+                self.nouns[noun or behind] = name
+
+    def _leave(self, text: str) -> None:
+        """A clause that is not read: its line runs, or it counts as unread if it has a value."""
+        values = [self.text_of(number) for number in re.findall(EXPRESSION, text)]
+        plain = not any(map(is_literal, values))
+        if plain and self._is_deed(text) and self._say_done(text, values):
+            return
+        if plain and re.fullmatch(EXPRESSION, text):
+            self._take_apposition(values[0])
+        elif self._counts(text, plain):
+            first = self.at.unread or self.at.span
+            self.at.unread = first[0], self.at.span[1]
+
+    def _take_apposition(self, expression: str) -> None:
+        """Code alone is what the next clause is about; something computed is evaluated, too."""
+        self.subject = expression
+        if self.at.mode == "run" and not self.at.arrow and is_a(expression, *_COMPUTED):
+            self._say_ran(expression, "", "")
+
+    def _done_in_words(self, text: str) -> list[str]:
+        """The methods of the program that "the string is split" may mean."""
+        if self.section != "run" or self.at.mode != "run":
+            return []
+        names = [name for name in self.words.methods if name.isidentifier()]
+        return [name for name in names if re.search(rf"\b{name.rstrip('e')}", text)]
+
+    def _say_done(self, text: str, values: list[str]) -> bool:
+        """A method is called, or the line runs."""
+        called = self.words.methods | {*self.words.signatures}
+        for method in [*called.intersection(values), *self._done_in_words(text)][:1]:
+            fields = {"expression": f"call {method}", "relation": ">=", "value": "1"}
+            self.emit("count", self.at.span, Place(nearest=True), **fields)
+            return True
+        computed = [value for value in values if is_a(value, *_COMPUTED)]
+        return self._say_ran("".join(computed[:1]), "", "") and bool(computed or self.place.lines)
+
+    def _is_deed(self, text: str) -> bool:
+        """Whether a clause says what a line does, without saying with which result."""
+        call = re.match(EXPRESSION, text)
+        deed = _SAYS["deed"].search(text) or call and is_a(self.text_of(call[1]), ast.Call)
+        return bool(deed) and not _SAYS["negated"].search(text)
+
+    def _counts(self, text: str, plain: bool) -> bool:
+        """Whether a clause says something of a value; an apposition does not."""
+        mode = self.at.mode in ("run", "constraint") and not _SAYS["intent"].search(text)
+        states = not plain or _SAYS["verb"].search(text)
+        return bool(mode and states) and "‹" in text
 
     def _take_last(self, text: str, read: bool) -> None:
         """What "which" would be: the last expression, if the clause leaves no doubt."""
-        mentioned = re.findall(EXPRESSION, text)
-        if mentioned:
-            last = self.text_of(mentioned[-1])
-            computed = len(mentioned) == 1 or is_a(last, ast.Call, ast.Subscript, ast.BinOp)
-            self.last = last if read or (computed and text.endswith("›")) else ""
+        mentioned = [self.text_of(number) for number in re.findall(EXPRESSION, text)]
+        if mentioned and read:
+            self.last = mentioned[-1]
+        elif not read:
+            self.last = _only(mentioned, text.endswith("›"))
         if not read and re.match(r"(?:the function |it |and )*returns\b", text):
             self.last = RETURNED
 
@@ -496,9 +743,13 @@ class _Clauses(_Located):
         """Reads what a clause states."""
         row = self._row(text)
         if row is None:
-            return self._returns(text) or self._bare(text)
-        kind, *parts = row
-        if is_a(parts[0], ast.Name, ast.Subscript):
+            return self._returns(text) or self._bare(text) or self._proposal(text)
+        results = [self._say_row(*single) for single in _singles(row)]
+        return all(results)
+
+    def _say_row(self, kind: str, *parts: Any) -> bool:
+        """Makes the claims of a row."""
+        if is_a(parts[0], ast.Name, ast.Subscript) and kind not in ("count", "end", "branch"):
             self.subject = parts[0]
         special = getattr(self, f"_say_{kind}", None)
         if special:
@@ -536,8 +787,19 @@ class _Clauses(_Located):
         if alone and self.last and word in ("i.e.", "that is", "or", "which means"):
             return f"{self.token(self.last)} is {text}"
         if pronoun:
-            return self._joined(self._meant_by(pronoun[1]), text[pronoun.end() :])
+            return self._instead(pronoun[1], text[pronoun.end() :])
         return self._joined(self._implied(), text) if _PREDICATE.match(text) else text
+
+    def _instead(self, pronoun: str, predicate: str) -> str:
+        """A predicate with what a pronoun stands for."""
+        named = re.match(rf"is {EXPRESSION} is ", predicate)
+        if named and self.text_of(named[1]).isidentifier():
+            return predicate[3:]  # "It becomes `out = [1]`"
+        subject = self._meant_by(pronoun)
+        plural = pronoun not in ("it", "this", "that")
+        return (
+            f"{pronoun} {predicate}" if plural and not subject else self._joined(subject, predicate)
+        )
 
     def _joined(self, subject: str, predicate: str) -> str:
         """A predicate with its subject, if that is known; a comparison is only true or false."""
@@ -573,14 +835,15 @@ class _Clauses(_Located):
 
     def _first_row(self, text: str) -> tuple | None:
         """The meaning of the first phrase of the table that is the whole clause."""
-        matches = ((pattern.fullmatch(text), meaning) for pattern, meaning in _CLAUSES)
-        match, meaning = next((pair for pair in matches if pair[0]), (None, ""))
+        number = _row_number(shape_of(text))
+        match = _CLAUSES[number][0].fullmatch(text) if number >= 0 else None
         if match is None:
             return None
+        meaning = _CLAUSES[number][1]
         groups = [self._group(group) for group in match.groups() if group]
         if "" in groups and re.search(r"\{\d\}[^ ]|[^ ]\{\d\}", meaning):
             return None  # a part of something unknown
-        return tuple(part.strip().format(*groups) for part in meaning.split("|"))
+        return tuple(_filled(part.strip(), groups) for part in meaning.split("|"))
 
     def _group(self, group: str) -> str:
         """An expression, number, relation or word of a phrase."""
@@ -588,7 +851,7 @@ class _Clauses(_Located):
             index = NUMBERS.index(group)
             return str(index if index < 11 else index - 10)
         placeholder = re.fullmatch(r"‹?(\d+)›?", group)
-        return self.text_of(placeholder[1]) if placeholder else _BOUNDS.get(group, group)
+        return self.text_of(placeholder[1]) if placeholder else _WORDS.get(group, group)
 
     def _denied(self, kind: str, expression: str, relation: str, value: str) -> tuple | None:
         """The opposite of a row."""
@@ -654,6 +917,34 @@ class _Clauses(_Located):
         self.say(kind, condition, relation, value, chain)
         return True
 
+    def _say_pronoun(self, expression: str, relation: str, value: str) -> bool:
+        """ "This is `True`": the condition of the place; another value is of its line."""
+        if value in ("True", "False"):
+            return self._say_truth("", relation, value)
+        if is_literal(value) and self.at.mode == "run":
+            self.say("value", expression, relation, value)
+        return is_literal(value) and self.at.mode == "run"
+
+    def _say_proposed(self, value: str, _relation: str = "", _value: str = "") -> bool:
+        """A value that a parameter has: "we can use `'abc'`", "called with `5`"."""
+        parameters = self.words.parameters
+        if not is_literal(value) or not parameters:
+            return False
+        place = Place(time="start", nearest=True)
+        every = f"({', '.join(parameters)},)"
+        fields = {"expression": value, "relation": "in", "value": every}
+        tree = tree_of(value)
+        if isinstance(tree, ast.Tuple) and len(tree.elts) == len(parameters) > 1:
+            fields = {"expression": every, "relation": "==", "value": value}
+        if len(parameters) == 1:
+            fields = {"expression": parameters[0], "relation": "==", "value": value}
+        self.emit("constraint" if self.backward else "value", self.at.span, place, **fields)
+        return True
+
+    def _say_removed(self, value: str, relation: str, _value: str) -> bool:
+        """ "`5` is removed"; of a variable it is not clear what that means."""
+        return is_literal(value) and self._say_adds("", relation, value)
+
     def _say_state(self, condition: str, relation: str, value: str) -> bool:
         """A predicate of a value, which is no condition of the program."""
         self.say("value", condition, relation, value)
@@ -669,9 +960,19 @@ class _Clauses(_Located):
         """An expression is evaluated, so its line runs."""
         self.condition = expression
         self.subject = self.subject or expression
-        if self.place.lines:
-            self.emit("count", self.at.span, expression="line", relation=">=", value="1")
+        code = expression and not is_literal(expression) and self.at.mode == "run"
+        ran = f"run {expression}" if code else "line"
+        if self.place.lines or code:
+            fields = {"expression": ran, "relation": ">=", "value": "1"}
+            self.emit("count", self.at.span, replace(self.place, nearest=True), **fields)
         return True
+
+    def _say_next(self, *_parts: str) -> bool:
+        """ "We continue to the next iteration", of which the place is."""
+        if self.place.iteration is not None:
+            fields = {"expression": "turn", "relation": ">=", "value": "1"}
+            self.emit("count", self.at.span, replace(self.place, lines=(), nearest=True), **fields)
+        return self.place.iteration is not None
 
     def _say_adds(self, expression: str, relation: str, value: str) -> bool:
         """Something is added to a value or taken from it."""
@@ -720,7 +1021,8 @@ class _Clauses(_Located):
     def _returns(self, text: str) -> bool:
         """ "The function returns `total`", "`helper(3)` returns `9`"."""
         match = _RETURNS.fullmatch(text)
-        if match is None:
+        doubtful = self.place.iteration is not None and text.startswith(("it ", "this ", "which "))
+        if match is None or doubtful:
             return False
         forms = [self.text_of(number) for number in re.findall(EXPRESSION, match[2])]
         subject = self.text_of(match[1]) if match[1] else self.call
@@ -747,6 +1049,11 @@ class _Clauses(_Located):
             return self._bare_literal(value)
         return bool(value) and self._bare_code(value)
 
+    def _proposal(self, text: str) -> bool:
+        """ "We can use `'abc'`", "a valid input is `[]`" in a backward text."""
+        value = _PROPOSAL.fullmatch(text) if self.backward else None
+        return value is not None and self._say_proposed(self.text_of(value[1]))
+
     def _bare_code(self, value: str) -> bool:
         """Code alone: a result, a deed after a label, or the call that a line is about."""
         if _RESULT.fullmatch(self.at.word):
@@ -754,7 +1061,8 @@ class _Clauses(_Located):
             return True
         if self.at.colon and self._calls_own(value):
             self.call = value
-        elif self.labelled and is_a(value, ast.Call):
+        alone = re.fullmatch(rf"\W*{EXPRESSION}\W*", self.at.text[slice(*self.at.span)])
+        if alone and (self.labelled or self.place.when) and owner_of(value) != value:
             self.emit("deed", self.at.span, expression=value)
             return True
         return False
@@ -763,23 +1071,20 @@ class _Clauses(_Located):
         """A written value alone."""
         word = self.at.word
         if word in ("and", "or", ","):
-            return self._listed()
+            return False
         if word == "containing":
             return bool(self.subject) and self._say_has(self.subject, "in", value)
         if self.fenced:
             return self._say_value(self.referent("input", ""), "==", value)
+        if self.at.arrow:
+            return False
         if _RESULT.fullmatch(word):
             self.say("value", self.target, "==", value)
             return True
+        if self.at.mode == "run" and not self.header and not self.backward:
+            self.say("value", "", "", value)
+            return True
         return bool(self.header) and self._headed(value)
-
-    def _listed(self) -> bool:
-        """The value is one of several, so the claim of the first was misread."""
-        claim = self.claims[-1] if self.claims else None
-        kinds = ("value", "return", "answer", "arithmetic")
-        if claim and claim.end == self.at.previous and claim.kind in kinds:
-            self.claims = self.claims[:-1] if claim.relation == "==" else self.claims
-        return False
 
     def _headed(self, value: str) -> bool:
         """A value after a heading: "The result is:"."""
@@ -826,8 +1131,11 @@ class _Clauses(_Located):
 
 # %% ../nbs/34_reading.ipynb #678d6fd0
 _PREFIX = re.compile(r"(\s*)(#{1,6} *)?((?:[-*+•>] +|\d+[.)] +|[a-z]\) +)*)")
+_STATE = re.compile(r"\s*[A-Za-z_]\w* = (?:[\[{('\"].*|-?\d[\d.]*)\s*")  # in a block of code
 _STOP = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?](?= |$)|;|:(?= |$)| → |—|--")
 _ASIDE = re.compile(r"\(([^()]*)\)")
+_HEADED = compiled(r"^(\W*(?:the )?ORD ITEM *)\( *‹(\d+)› *\)(?=\W*$)")
+_ATTRIBUTE = re.compile(r"(?:not )?(?:an? )?[a-z]+")
 _LONGEST = 1000  # characters of a sentence; in a longer one nothing is read
 
 
@@ -840,7 +1148,7 @@ class _Reader(_Clauses):
         for match in re.finditer(r"[^\n]+", self.source):
             if match[0].lstrip().startswith("```"):
                 self.fenced = not self.fenced
-            elif not self.fenced or self.backward:
+            elif not self.fenced or self.backward or _STATE.fullmatch(match[0]):
                 self._line(match[0], match.start(), places)
         return sorted(self.claims, key=lambda claim: claim.start)
 
@@ -878,7 +1186,7 @@ class _Reader(_Clauses):
             end = stop.start() if stop else len(text)
             if text[start:end].strip():
                 colon = stop is not None and stop[0] == ":"
-                self.at = _Sentence(text[start:end], line, start, colon)
+                self.at = _Sentence(text[start:end], line, start, colon, " → " in text)
                 self._sentence()
             start = stop.end() if stop else end
 
@@ -888,6 +1196,7 @@ class _Reader(_Clauses):
         if len(at.text) > _LONGEST:
             self.emit("unread", (0, len(at.text)))
             return
+        at.text = _HEADED.sub(lambda head: head[0].replace("(", " ").replace(")", " "), at.text)
         asides = [(at.text[: match.start()], match) for match in _ASIDE.finditer(at.text)]
         at.text = _ASIDE.sub(lambda match: " " * len(match[0]), at.text)
         self.take_place()
@@ -921,11 +1230,17 @@ class _Reader(_Clauses):
             self._suppose()
         if len(self.claims) == count:
             self.emit(self._unread_kind(), (0, len(at.text)))
+        elif at.unread is not None:
+            self.emit("unread", at.unread)
         if not at.colon:
-            inside = self.place if self.bullet or self.labelled else outer
-            own = self.labelled and not outer.lines
-            lines = self.place.lines if own else outer.lines
-            self.place = replace(inside, lines=lines, time="after")
+            self.place = self._place_after(outer)
+
+    def _place_after(self, outer: Place) -> Place:
+        """The place of the next sentence: that of the line, without what this sentence adds."""
+        inside = self.place if self.bullet or self.labelled else outer
+        own = self.labelled and not outer.lines
+        lines = self.place.lines if own else outer.lines
+        return replace(inside, lines=lines, time="after")
 
     def _mode(self, text: str) -> str:
         """What a sentence is: about the run, another input, every input, or what must be."""
@@ -949,7 +1264,7 @@ class _Reader(_Clauses):
         if _SAYS["general"].search(text) and "‹" not in text:
             return "general"
         title = self.at.colon and ("‹" not in text or not _SAYS["verb"].search(text))
-        empty = title or not text.strip(" ,:-") or _SAYS["intent"].match(text)
+        empty = title or not re.search(r"\w", text) or _SAYS["intent"].match(text)
         return "prose" if empty else "unread"
 
     def _suppose(self) -> None:
@@ -963,7 +1278,8 @@ class _Reader(_Clauses):
                 parts = (fields["expression"], fields["relation"], fields["value"])
                 conditions.append(condition_of(*parts))
         span = (0, len(self.at.text))
-        self.emit("hypothesis", span, expression=" and ".join(conditions), **result)
+        known = [condition for condition in conditions if tree_of(condition)]
+        self.emit("hypothesis", span, expression=" and ".join(known), **result)
 
     def _aside(self, preceding: str, match: re.Match) -> None:
         """Reads what stands in parentheses, about the expression before them."""
@@ -975,6 +1291,8 @@ class _Reader(_Clauses):
             value = self.text_of(alone[1])
             if self.last and not is_literal(self.last) and is_literal(value):
                 self._say_value(self.last, "==", value)
+        elif subject and _ATTRIBUTE.fullmatch(match[1].strip()):
+            self.clauses("is ".rjust(match.start(1)) + match[1])
         elif " or " not in match[1] and (subject or "is" in match[1] or "=" in match[1]):
             self.clauses(" " * match.start(1) + match[1])
 
@@ -988,8 +1306,15 @@ class _Reader(_Clauses):
             return self.condition if method or comparison else ""
         if name != "thing":
             return super().referent(name, words)
-        item = re.search(r"(?:the|this) (?:character|element|item)$", words)
-        return self.words.target if item else self.target
+        return self._thing(words)
+
+    def _thing(self, words: str) -> str:
+        """What "the list" is: what was called so last, or the object that was changed last."""
+        noun = words.split()[-1]
+        if noun in ("character", "element", "item"):
+            return self.words.target
+        simple = re.fullmatch(r"(?:the|this) (?!expression|call|method|operation|check)\w+", words)
+        return simple and self.nouns.get(noun) or self.target
 
 
 def read(text: str, program: Program, offset: int = 0, direction: str = "forward") -> list[Claim]:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Shots', 'CRUXEVAL', 'LCB_EXEC', 'LCB_SETUP', 'Case', 'Benchmark', 'canonical', 'OutputPrediction', 'is_call',
-           'map_unique', 'InputPrediction', 'judge', 'shortened', 'Source', 'hub_version', 'rows_of', 'requote',
-           'load_cruxeval', 'NestedCall', 'load_lcb_exec', 'load_pyx']
+           'map_unique', 'InputPrediction', 'judge', 'shortened', 'Source', 'hub_version', 'rows_of', 'make_item',
+           'read_items', 'requote', 'load_cruxeval', 'NestedCall', 'load_lcb_exec', 'load_pyx']
 
 # %% ../nbs/40_reasoning.ipynb #5a3a04f0
 import ast
@@ -32,7 +32,7 @@ from semcoder.core import (
     digest,
 )
 from .hub import dataset_rows
-from .prompts import TEMPLATE, Template
+from .prompts import TEMPLATE, Template, parse
 from .sandbox import Limits, Sandbox, literal, same
 from .seeds import read_rows
 
@@ -99,7 +99,9 @@ class Benchmark:
         raise NotImplementedError
 
     def subset(self, limit: int = 0) -> list:
-        """`limit` of the items, evenly spaced; 0 means all."""
+        """`limit` of the items, evenly spaced; 0 means all. `DataError` for less."""
+        if limit < 0:
+            raise DataError(f"limit={limit}: give the number of items, or 0 for all")
         n = min(limit or len(self.items), len(self.items))
         return [self.items[i * len(self.items) // n] for i in range(n)]
 
@@ -140,7 +142,7 @@ class Benchmark:
     def extract(self, completion: Completion) -> str | None:
         """The answer in a completion, None without one. A 'bare' text is an answer as it is."""
         if completion.style in ("bare", "solution"):
-            return completion.text
+            return _bare_answer(self.task, completion.text)
         task, style = self.task, completion.style
         if completion.round:  # a repaired program
             task, style = "refine", "monologue"
@@ -156,6 +158,14 @@ def _expression(text: str) -> ast.expr | None:
             return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
+
+
+def _bare_answer(task: str, text: str) -> str | None:
+    """An answer as it is, or the one in a text with marks or words around it."""
+    tree = _expression(text)
+    if tree and not isinstance(tree, ast.Compare):
+        return text
+    return parse(task, "cot", text) or parse(task, "cot", f"[ANSWER]\n{text}")
 
 
 def canonical(text: str) -> str | None:
@@ -244,24 +254,36 @@ def judge(
     Raises `DataError` for an unknown item.
     """
     rows = _as_completions(bench, completions) if isinstance(completions, dict) else completions
-    answers, pairs = [], []
-    for row in rows:
-        if row.item_id not in bench.by_id:
-            like = f"its items look like {bench.items[0].item_id!r}"
-            raise DataError(f"{bench.name} has no item {row.item_id!r}: {like}")
-        answer = row.text if parsed else _answer(bench, row)
-        answers.append(answer)
-        if answer is not None:
-            pairs.append((bench.by_id[row.item_id], answer))
+    items = [_item(bench, row) for row in rows]
+    answers = [row.text if parsed else _answer(bench, row) for row in rows]
+    pairs = [(item, answer) for item, answer in zip(items, answers) if answer is not None]
     statuses = iter(bench.check(pairs))
     return [_verdict(row, answer, statuses) for row, answer in zip(rows, answers)]
 
 
+def _as_completions(bench: Benchmark, texts: dict[str, list[str]]) -> list[Completion]:
+    """The samples of each item as completions."""
+    completions = []
+    for item_id, samples in texts.items():
+        completions += [bench.completion(item_id, text, k) for k, text in enumerate(samples)]
+    return completions
+
+
+def _item(bench: Benchmark, completion: Completion) -> Any:
+    """The item that a completion is for."""
+    if completion.item_id not in bench.by_id:
+        like = f"its items look like {bench.items[0].item_id!r}"
+        raise DataError(f"{bench.name} has no item {completion.item_id!r}: {like}")
+    return bench.by_id[completion.item_id]
+
+
 def _answer(bench: Benchmark, completion: Completion) -> str | None:
+    """The answer in a completion; None for one of a prompt that was too long."""
     return None if completion.finish_reason == TOO_LONG else bench.extract(completion)
 
 
 def _verdict(completion: Completion, answer: str | None, statuses: Iterator[str]) -> Verdict:
+    """The verdict on a completion, with the next of the statuses where it has an answer."""
     status = "unparsed" if answer is None else next(statuses)
     return Verdict(
         item_id=completion.item_id,
@@ -271,13 +293,6 @@ def _verdict(completion: Completion, answer: str | None, statuses: Iterator[str]
         answer=answer,
         completion_id=completion.id if completion.model else "",
     )
-
-
-def _as_completions(bench: Benchmark, texts: dict[str, list[str]]) -> list[Completion]:
-    completions = []
-    for item_id, samples in texts.items():
-        completions += [bench.completion(item_id, text, k) for k, text in enumerate(samples)]
-    return completions
 
 # %% ../nbs/40_reasoning.ipynb #8858e011
 def shortened(text: str, most: int = 200) -> str:
@@ -289,18 +304,12 @@ def shortened(text: str, most: int = 200) -> str:
 # %% ../nbs/40_reasoning.ipynb #d6c8781e
 @dataclass(frozen=True)
 class Source:
-    """A data set: id, split and configuration on the hub, file names in a folder, and fields."""
+    """A data set: id, split and configuration on the hub, and file names in a folder."""
 
     hub: str
     split: str
     files: tuple[str, ...]
     config: str = ""
-    fields: tuple[str, ...] = ()
-
-    @property
-    def command(self) -> str:
-        """The command that downloads the files."""
-        return f"hf download {self.hub} --repo-type dataset --local-dir FOLDER"
 
 
 _HUB = re.compile(r"hub(?::(?P<config>[\w.-]+))?(?:@(?P<revision>[\w./-]+))?")
@@ -315,8 +324,7 @@ def hub_version(path: Path | None) -> tuple[str, str] | None:
 def rows_of(name: str, path: Path | None, source: Source) -> tuple[list[dict], str]:
     """The rows of a benchmark's data and their digest.
 
-    `path` is a file, a folder, or a text that `hub_version` reads. Raises `DataError` when there
-    are no rows, or a row without the source's fields.
+    `path` is a file, a folder, or a text that `hub_version` reads. `DataError` when there are none.
     """
     version = hub_version(path)
     if version:
@@ -324,17 +332,39 @@ def rows_of(name: str, path: Path | None, source: Source) -> tuple[list[dict], s
     else:
         rows = list(chain.from_iterable(map(read_rows, _files(path, source))))
     if not rows:
-        lack = f"no data at path={str(path or '')!r}"
-        download = f"run '{source.command}' and give path=FOLDER (split {source.split})"
-        raise DataError(f"{name}: {lack}: {download}, or give path=hub")
-    for number, row in enumerate(rows, 1):
-        missing = [field for field in source.fields if row.get(field) is None]
-        if missing:
-            lack = f"row {number} has no {missing[0]!r}"
-            raise DataError(f"{name}: {lack}: {path} is not {source.hub}, or another version of it")
+        download = f"run 'hf download {source.hub} --repo-type dataset --local-dir FOLDER'"
+        where = f"and give path=FOLDER (split {source.split}), or give path=hub"
+        raise DataError(f"{name}: no data at path={str(path or '')!r}: {download} {where}")
     # A Parquet file has dates where JSON has their texts.
     text = json.dumps(rows, sort_keys=True, default=lambda date: date.isoformat())
     return rows, digest(text)
+
+
+def make_item(make: Callable[[dict], Any], row: dict, where: str, file: Any) -> Any:
+    """The item that `make` makes of a row of a file. `DataError` names `where` and the fault."""
+    try:
+        item = make({key: value for key, value in row.items() if value is not None})
+        for field, kind in item.__annotations__.items():
+            if kind is str and not isinstance(getattr(item, field), str):
+                raise TypeError(f"its {field} is no text")
+    except KeyError as error:
+        advice = f"{file} is other data, or another version of it"
+        raise DataError(f"{where} has no {error}: {advice}") from None
+    except (ValueError, TypeError, AttributeError, SyntaxError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{where} makes no item ({reason}): get {file} again") from None
+    return item
+
+
+def read_items(
+    name: str, path: Path | None, source: Source, make: Callable[[dict], Any]
+) -> tuple[list, str]:
+    """The items that `make` makes of a benchmark's rows, and the digest of the rows."""
+    rows, data = rows_of(name, path, source)
+    items = []
+    for number, row in enumerate(rows, 1):
+        items.append(make_item(make, row, f"{name}: row {number}", path))
+    return items, data
 
 
 def _hub_rows(name: str, source: Source, config: str, revision: str) -> list[dict]:
@@ -373,12 +403,7 @@ def requote(kind: type[Benchmark]) -> type[Benchmark]:
     return Requoted
 
 
-CRUXEVAL = Source(
-    hub="cruxeval-org/cruxeval",
-    split="test",
-    files=("cruxeval.jsonl", "test.jsonl"),
-    fields=("id", "code", "input", "output"),
-)
+CRUXEVAL = Source("cruxeval-org/cruxeval", "test", ("cruxeval.jsonl", "test.jsonl"))
 
 
 def _prediction(name: str) -> type[Benchmark]:
@@ -390,18 +415,31 @@ def _prediction(name: str) -> type[Benchmark]:
 
 def load_cruxeval(name: str, path: Path | None) -> Benchmark:
     """CRUXEval: `name` ends in -o (forward) or -i (backward), for the variant also in ':parity'."""
-    rows, data = rows_of(name, path, CRUXEVAL)
-    cases = [
-        Case(
-            item_id=str(row["id"]),
-            code=row["code"],
-            entry_point="f",
-            call=f"f({row['input']})",
-            value=str(row["output"]),
-        )
-        for row in rows
-    ]
+    cases, data = read_items(name, path, CRUXEVAL, _cruxeval_case)
     return _prediction(name)(name, cases, data)
+
+
+def _cruxeval_case(row: dict) -> Case:
+    """A row of CRUXEval, whose function is called `f`."""
+    for field in ("input", "output"):
+        if not isinstance(row[field], str):
+            raise TypeError(f"its {field} is {row[field]!r:.60}, not text")
+    case = Case(
+        item_id=str(row["id"]),
+        code=row["code"],
+        entry_point="f",
+        call=f"f({row['input']})",
+        value=str(row["output"]),
+    )
+    return _checked(case)
+
+
+def _checked(case: Case) -> Case:
+    """The same case; `SyntaxError` where its texts are no Python."""
+    ast.parse(case.code)
+    for text in (case.call, case.value):
+        ast.parse(text.strip(), mode="eval")
+    return case
 
 # %% ../nbs/40_reasoning.ipynb #fb1a2479
 class NestedCall(OutputPrediction):
@@ -411,12 +449,7 @@ class NestedCall(OutputPrediction):
         return {"code": item.code, "call": f"f({item.call})"}
 
 
-LCB_EXEC = Source(
-    hub="livecodebench/execution-v2",
-    split="test",
-    files=("execution-v2.jsonl", "test.jsonl"),
-    fields=("id", "function_name", "code", "input", "output"),
-)
+LCB_EXEC = Source("livecodebench/execution-v2", "test", ("execution-v2.jsonl", "test.jsonl"))
 LCB_SETUP = """from typing import *
 import bisect, collections, copy, functools, heapq, itertools, math, operator, random, re, string
 from bisect import bisect_left, bisect_right, insort
@@ -433,20 +466,22 @@ from string import ascii_lowercase
 
 def load_lcb_exec(name: str, path: Path | None) -> Benchmark:
     """LiveCodeBench's executions; for the variant `name` ends in ':parity'."""
-    rows, data = rows_of(name, path, LCB_EXEC)
-    cases = [
-        Case(
-            item_id=str(row["id"]),
-            code=row["code"],
-            entry_point=row["function_name"],
-            call=row["input"],
-            value=row["output"],
-            setup=LCB_SETUP,
-        )
-        for row in rows
-    ]
+    cases, data = read_items(name, path, LCB_EXEC, _lcb_case)
     kind = NestedCall if name.endswith(":parity") else OutputPrediction
     return kind(name, cases, data)
+
+
+def _lcb_case(row: dict) -> Case:
+    """A row of LiveCodeBench's executions, whose input is the whole call."""
+    case = Case(
+        item_id=str(row["id"]),
+        code=row["code"],
+        entry_point=row["function_name"],
+        call=row["input"],
+        value=row["output"],
+        setup=LCB_SETUP,
+    )
+    return _checked(case)
 
 # %% ../nbs/40_reasoning.ipynb #2f0fda0e
 def load_pyx(name: str, path: Path | None, levels: str = "") -> Benchmark:

@@ -175,10 +175,13 @@ def refine_samples(corpus: Corpus, style: str = "monologue") -> list[Sample]:
 # %% ../nbs/50_samples.ipynb #27d85f94
 Row = dict[str, Any]
 _QUESTIONS = ("instruction", "problem", "prompt", "query", "question", "description")
+_QUESTIONS += ("user", "inputs", "input")
 _ANSWERS = ("output", "response", "solution", "completion", "answer", "code")
-
-
-_ROLES = {"human": "user", **dict.fromkeys(["gpt", "chatgpt", "model", "bot"], "assistant")}
+_ANSWERS += ("assistant", "targets", "target")
+_TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "items")
+_SPEAKERS = ("role", "from", "speaker", "author")
+_ROLES = {"human": "user", "prompter": "user"}
+_ROLES |= dict.fromkeys(["gpt", "chatgpt", "model", "bot"], "assistant")
 
 
 def _text(value: Any) -> str:
@@ -197,14 +200,34 @@ def _cell(row: Row, names: Sequence[str]) -> str:
     raise DataError(f"no column {' or '.join(names)} among {', '.join(row)}: {advice}")
 
 
+def _first(row: Row, names: Sequence[str]) -> Any:
+    """The first of the values under these names that is not missing."""
+    values = (row[name] for name in names if row.get(name) is not None)
+    return next(values, None)
+
+
 def _turn(turn: Row) -> tuple[str, str]:
-    """The role and the text of a turn; of a list of parts those of text count."""
-    role = str(turn.get("role") or turn.get("from")).lower()
-    content = turn.get("content", turn.get("value"))
+    """The role and the text of a turn; of a list of parts those of text count.
+
+    The call of a tool is a turn of the role 'tool'."""
+    turn = {"role": _first(turn, _SPEAKERS), **turn}
+    role, content = turn["role"], _first(turn, ("content", "value", "text", "message"))
+    if isinstance(role, dict):
+        role = role.get("role")
+    if isinstance(content, dict):
+        content = content.get("parts", [content])
     if isinstance(content, list):
         texts = [part.get("text") if isinstance(part, dict) else _text(part) for part in content]
         content = "\n".join(filter(None, texts))
-    return _ROLES.get(role, role), _text(content)
+    if turn.get("tool_calls") or turn.get("function_call"):
+        return "tool", ""
+    return _ROLES.get(str(role).lower(), str(role).lower()), _text(content)
+
+
+def _turn_column(row: Row) -> Any:
+    """The first column of turns; a number under such a name is another thing."""
+    values = (row[name] for name in _TURNS if isinstance(row.get(name), list | dict | str))
+    return next(values, ())
 
 
 def turns_of(row: Row) -> list[tuple[str, str]]:
@@ -213,7 +236,8 @@ def turns_of(row: Row) -> list[tuple[str, str]]:
     They are a list of objects, as JSON perhaps, or an object of lists, or a list in each of the
     columns prompt and completion.
     """
-    turns = row.get("messages") or row.get("conversations") or ()
+    row = {str(name).lower(): value for name, value in row.items()}
+    turns = _turn_column(row)
     if isinstance(row.get("prompt"), list):
         turns = [*row["prompt"], *(row.get("completion") or ())]
     if isinstance(turns, str):
@@ -221,7 +245,8 @@ def turns_of(row: Row) -> list[tuple[str, str]]:
             turns = json.loads(turns)
     if isinstance(turns, dict):
         turns = [dict(zip(turns, values)) for values in zip(*turns.values())]
-    return [_turn(turn) for turn in turns if isinstance(turn, dict)]
+    turns = [turn for turn in turns if isinstance(turn, dict)]
+    return [_turn(turn) for turn in turns if _first(turn, _SPEAKERS) is not None]
 
 
 def first_exchange(turns: list[tuple[str, str]]) -> tuple[str, str, int]:
@@ -240,6 +265,7 @@ def first_exchange(turns: list[tuple[str, str]]) -> tuple[str, str, int]:
 
 def read_instruction(row: Row) -> Released:
     """A question with its answer, or the first of a conversation. `DataError` names the lack."""
+    row = {str(name).lower(): value for name, value in row.items()}
     if turns := turns_of(row):
         question, answer, _ = first_exchange(turns)
         row = {"question": question, "answer": answer}
@@ -271,6 +297,8 @@ def _open_rows(where: str) -> tuple[Iterable[Row], str]:
     if path.is_file():
         return read_rows(path), ""
     name, _, split = where.partition(":")
+    if path.is_dir() or re.search(r"\.(jsonl?|parquet|[ct]sv)(\.\w+)?$", name):
+        raise DataError(f"no file {where}: give the path of a file, or a data set of the hub")
     commit = dataset_commit(name)
     return dataset_rows(f"{name.partition('@')[0]}@{commit}", split=split or "train"), commit
 

@@ -12,6 +12,7 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 
 # %% ../nbs/34_scanning.ipynb #e9cec294
 @lru_cache(maxsize=1 << 13)
@@ -57,10 +58,12 @@ class Vocabulary:
     """The names of a program that a text may use.
 
     `signatures`: function -> its parameters. `parameters` are those of the function defined last,
-    the one that is called in most programs. `target` is the variable of the only `for` loop.
+    the one that is called in most programs. `methods` are the names of attributes and of
+    what is called. `target` is the item's variable of the only `for` loop.
     """
 
     names: frozenset[str]
+    methods: frozenset[str]
     signatures: dict[str, tuple[str, ...]]
     parameters: tuple[str, ...]
     target: str
@@ -73,25 +76,37 @@ def _parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> tuple[str, 
     return tuple(argument.arg for argument in every)
 
 
-def _target(loops: list[ast.For]) -> str:
-    """The variable of the only loop."""
-    targets = [loop.target.id for loop in loops if isinstance(loop.target, ast.Name)]
-    return targets[0] if len(targets) == 1 else ""
+def _target(loops: list) -> str:
+    """The item's variable of the only loop: `x` of `for i, x in enumerate(xs)`."""
+    names = []
+    for loop in loops:
+        iterated = ast.unparse(loop.iter).partition("(")[0]
+        target: ast.AST = loop.target
+        if isinstance(target, ast.Tuple) and iterated == "enumerate":
+            target = target.elts[-1]
+        item = isinstance(target, ast.Name) and iterated != "range"
+        names.append(ast.unparse(target) if item else "")
+    return names[0] if len(names) == 1 else ""
+
+
+def _nodes(tree: ast.AST, kind: type) -> list:
+    """The nodes of one kind."""
+    return [node for node in ast.walk(tree) if isinstance(node, kind)]
 
 
 def vocabulary_of(tree: ast.AST) -> Vocabulary:
     """The words of a program; a builtin is one where the program gives it a new value."""
-    signatures, names, loops = {}, set(), []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            signatures[node.name] = _parameters(node)
-        elif isinstance(node, ast.For):
-            loops.append(node)
-        elif isinstance(node, ast.Name):
-            names |= {node.id} if isinstance(node.ctx, ast.Store) else {node.id} - BUILTINS
-    names.update(signatures, *signatures.values())
+    functions = _nodes(tree, ast.FunctionDef) + _nodes(tree, ast.AsyncFunctionDef)
+    signatures = {function.name: _parameters(function) for function in functions}
+    names = {*signatures, *chain(*signatures.values())}
+    names |= {node.name for node in _nodes(tree, ast.ClassDef)}
+    for name in _nodes(tree, ast.Name):
+        names |= {name.id} if isinstance(name.ctx, ast.Store) else {name.id} - BUILTINS
+    methods = {attribute.attr for attribute in _nodes(tree, ast.Attribute)}
+    methods |= {ast.unparse(call.func) for call in _nodes(tree, ast.Call)}
     parameters = list(signatures.values())[-1] if signatures else ()
-    return Vocabulary(frozenset(names), signatures, parameters, _target(loops))
+    loops = _nodes(tree, ast.For) or _nodes(tree, ast.comprehension)
+    return Vocabulary(frozenset(names), frozenset(methods), signatures, parameters, _target(loops))
 
 # %% ../nbs/34_scanning.ipynb #4e975e5f
 _QUOTED = r"""(?<!\w)[rbfRBF]?(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')(?!\w)"""
@@ -211,7 +226,7 @@ _ENGLISH = frozenset(
 _BEFORE_OPERATOR = re.compile(r"$|[,;\[(.]| (?:not in|in|and|or|if|else|is) | ?[-+*/%<>=!&|^]")
 _BEFORE_VERB = re.compile(
     r" ?(?:[-+*/%]?=|[!<>=]=)| [-+*/%<>] | (?:is|was|becomes|remains|stays|equals|has|starts|ends"
-    r"|evaluates|goes|increments|decrements|drops|keeps|now|still|contains)\b"
+    r"|evaluates|goes|increments|decrements|drops|keeps|now|still|contains|never|exceeds|counts)\b"
 )
 _NEGATED = re.compile(r"(?:\]|=|return) *$")
 
@@ -239,7 +254,7 @@ _SCAN = re.compile(
     r"""(?P<label>(?:\b[Ll]ines? )?\[L\d+\](?:(?: ?[-–] ?| to | and )\[?L?\d+\]?)?"""
     r"""|\b[Ll]ines? L?\d+\b(?:(?: ?[-–] ?| to | and )L?\d+\b)?|\bL\d+\b)"""
     r"""|(?P<ticks>``?)(?P<code>[^`\n]+)(?P=ticks)"""
-    r"""|(?P<bold>\*\*|(?<!\w)__?(?=\w)|(?<=\w)__?(?!\w)|`)"""
+    r"""|(?P<bold>\*\*|(?<!\w)__?(?=\w+_)|(?<=\w)__?(?!\w)|`)"""
     rf"""|(?P<expression>{_QUOTED}|(?<![\w.])-?\d|[\[({{])"""
     r"""|(?P<word>[A-Za-z_]\w*)|(?P<arrow>→|⟶|->|=>)|(?P<space>\s+)|."""
 )
@@ -350,4 +365,7 @@ class Scanner:
         abbreviated = re.sub(r",\.\.\. ", ", ..., ", code)
         if known_tree(abbreviated, self.known) is not None:
             return self.token(abbreviated)
+        name = code.removesuffix("()").removeprefix(".")
+        if name in self.words.methods:
+            return self.token(name)
         return self.token(repr(code)) if len(code) == 1 or code.isalpha() else OPAQUE

@@ -16,44 +16,68 @@ import re
 import sys
 import tokenize
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from itertools import chain
 
 from coverage.parser import PythonParser
 
 from . import _tracer, sandbox
 from .core import DataError, Step, Trace
 from .sandbox import Job, Limits, Outcome, Sandbox
+from .states import restate
 
 # %% ../nbs/12_tracing.ipynb #bebfe9cd
 _HARNESS = """
-import functools, json, types
+import builtins, json, types
 _tracer = types.ModuleType("_tracer")
 exec(compile({text!r}, "_tracer", "exec"), _tracer.__dict__)
 _offers = types.SimpleNamespace(
     load_program=load_program, literal=literal, describe=describe, TooLarge=TooLarge
 )
-_as_json = functools.partial(json.dumps, ensure_ascii=False)
+
+def _as_json(record):
+    vars(builtins).update(__builtins__)  # the program may have replaced what json needs
+    return json.dumps(record, ensure_ascii=False)
+
 run = _tracer.make_run(_offers, _tracer.Budget(*{budget}), _as_json)
 """
 
 
-def _sandbox(workers: int | None, limits: Limits, steps: int, finish: bool = True) -> Sandbox:
+def _sandbox(
+    workers: int | None,
+    limits: Limits,
+    steps: int,
+    packages: Sequence[str],
+    finish: bool = True,
+) -> Sandbox:
     """A sandbox that traces; it lets out as much text as a trace within the budget can have."""
     characters = limits.output_bytes
     budget = (steps, characters, int(40_000_000 * limits.seconds), finish)
     text = resources.files("semcoder").joinpath("_tracer.py").read_text(encoding="utf-8")
+    harness = _HARNESS.format(text=text, budget=budget)
     # quoted twice a character becomes four at most, and a result is as long as the steps
     wide = replace(limits, output_bytes=8 * characters + 300 * steps)
-    return Sandbox(workers, wide, harness=_HARNESS.format(text=text, budget=budget))
+    return Sandbox(workers, wide, harness=harness, packages=packages)
 
 
 def _trace(record: dict) -> Trace:
     steps = [Step(*step) for step in record["steps"]]
     return Trace(steps, record["result"], record["error"], record["truncated"])
+
+
+_STEP = [int, str, str, int, dict, list, int]  # the types of a step's fields
+
+
+def _is_step(fields: list) -> bool:
+    """Whether what came out of the sandbox has the shape of a step."""
+    if [type(value) for value in fields] != _STEP:
+        return False
+    event, changed, removed = fields[1], fields[4], fields[5]
+    if event not in ("call", "line", *changed):
+        return False
+    return all(type(text) is str for text in [*changed.values(), *removed])
 
 
 def _received(outcome: Outcome) -> Trace:
@@ -63,32 +87,47 @@ def _received(outcome: Outcome) -> Trace:
     if outcome.status != "ok":
         return Trace([], None, f"{outcome.status}: {outcome.error}", True)
     try:
-        return _trace(json.loads(ast.literal_eval(outcome.value or "")))
-    except (DataError, ValueError, TypeError, KeyError, RecursionError, SyntaxError):
+        record = json.loads(ast.literal_eval(outcome.value or ""))
+        trace = _trace(record)
+        well_formed = all(map(_is_step, record["steps"]))
+    except (ValueError, TypeError, KeyError, RecursionError, SyntaxError):
+        well_formed = False
+    if not well_formed or type(trace.result or trace.error) is not str:
         return Trace([], None, "crash: the trace came back malformed", True)
+    return trace
 
 # %% ../nbs/12_tracing.ipynb #7b5fd1eb
 _LIMITS = Limits()
 
 
 def trace_all(
-    jobs: Iterable[Job], limits: Limits = _LIMITS, steps: int = 2000, finish: bool = True
+    jobs: Iterable[Job],
+    limits: Limits = _LIMITS,
+    steps: int = 2000,
+    finish: bool = True,
+    packages: Sequence[str] = (),
 ) -> Iterator[list[Trace]]:
     """One list of traces a job, one trace a call, in order, streamed over the sandbox's workers.
 
     A trace is cut, and marked as truncated, after `steps` steps, `limits.output_bytes` characters
     of literals, or work that grows with `limits.seconds`. The run goes on to its result, or ends
-    there with `finish=False`."""
-    with _sandbox(None, limits, steps, finish) as box:
+    there with `finish=False`. `packages`: what programs may import, as for `Sandbox`."""
+    with _sandbox(None, limits, steps, packages, finish) as box:
         for outcomes in box.map(jobs):
             yield [_received(outcome) for outcome in outcomes]
 
 
-def trace(code: str, call: str, limits: Limits = _LIMITS, steps: int = 2000) -> Trace:
+def trace(
+    code: str,
+    call: str,
+    limits: Limits = _LIMITS,
+    steps: int = 2000,
+    packages: Sequence[str] = (),
+) -> Trace:
     """What evaluating `call` in the program `code` does, traced inside the sandbox.
 
     `trace_all` is faster for many calls, and explains the limits."""
-    with _sandbox(1, limits, steps) as box:
+    with _sandbox(1, limits, steps, packages) as box:
         return _received(box.run(code, call))
 
 
@@ -98,9 +137,9 @@ def trace_here(code: str, call: str, steps: int = 2000) -> Trace:
     Sets of strings are iterated in this process's order, which differs from run to run: rows to
     store are made by `trace`."""
     before = sys.modules.get("program")
+    run = _tracer.make_run(sandbox, _tracer.Budget(steps=steps, interrupt=True))
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            run = _tracer.make_run(sandbox, _tracer.Budget(steps=steps, interrupt=True))
             return _trace(run(code, call))
     except Exception as error:
         return Trace([], None, sandbox.describe(error), False)
@@ -118,29 +157,36 @@ def source_lines(code: str) -> list[str]:
     return re.split(r"\r\n|\r|\n", text)
 
 
-def _state(step: Step) -> str:
-    """What one execution of a line did, in a few words."""
-    if step.event in ("return", "yield"):
-        text = f"{step.event} {step.changed[step.event]}"
+def _step_text(step: Step) -> str:
+    """What a step did, in a few words; in an inner call behind its depth."""
+    changes = [f"{name} = {value}" for name, value in step.changed.items()]
+    changes += [f"del {name}" for name in step.removed]
+    text = ", ".join(changes)
+    if step.event == "call":
+        text = f"call {text}".rstrip()
     elif step.event == "exception":
         text = f"raises {step.changed['exception']}"
-    else:
-        states = [f"{name} = {value}" for name, value in step.changed.items()]
-        text = ", ".join(states + [f"del {name}" for name in step.removed])
-        if step.event == "call":
-            text = f"call {text}".strip()
+    elif step.event in ("return", "yield"):
+        text = f"{step.event} {step.changed[step.event]}"
     return f"[{step.depth}] {text}" if text and step.depth > 1 else text
 
 
-def _states_by_line(trace: Trace) -> dict[int, list[str]]:
-    """Line -> what each of its executions did."""
-    states: dict[int, list[str]] = defaultdict(list)
+def _texts_by_line(trace: Trace) -> dict[int, list[str]]:
+    """Line -> what its executions did, of many the first two and the last."""
+    texts: dict[int, list[str]] = defaultdict(list)
     for step in trace.steps:
-        states[step.line].append(_state(step))
-    for line, texts in states.items():
-        if len(texts) > 1 and not any(texts):
-            states[line] = [f"{len(texts)} times"]
-    return dict(states)
+        texts[step.line].append(_step_text(step))
+    return {line: _abridged(each) for line, each in texts.items()}
+
+
+def _abridged(texts: list[str]) -> list[str]:
+    count = len(texts)
+    if count == 1:
+        return texts
+    if not any(texts):
+        return [f"{count} times"]
+    texts = [text or "-" for text in texts]
+    return texts if count <= 4 else [*texts[:2], f"... {count - 3} more", texts[-1]]
 
 
 def _ending(trace: Trace) -> str:
@@ -161,25 +207,26 @@ class TraceView:
     width: int = 120
 
     def __repr__(self) -> str:
-        source, states = source_lines(self.code), _states_by_line(self.trace)
+        source, texts = source_lines(self.code), _texts_by_line(self.trace)
         margin = min(max(map(len, source)), self.width // 2)
         rows = []
         for number, line in enumerate(source, 1):
-            mark = ">" if number in states else " "
-            first, *others = _text_states(states.get(number, [""]))
+            mark = ">" if number in texts else " "
+            first, *others = texts.get(number, [""])
             rows.append(f"{number:>4} {mark} {line:<{margin}}  {first}")
-            rows += [" " * (margin + 9) + state for state in others]
+            rows += [" " * (margin + 9) + text for text in others]
         rows = [_shorten(row.rstrip(), self.width) for row in rows]
         return "\n".join([*rows, _ending(self.trace)])
 
     def _repr_html_(self) -> str:
-        states, rows = _states_by_line(self.trace), []
+        texts, rows = _texts_by_line(self.trace), []
         for number, line in enumerate(source_lines(self.code), 1):
-            mark = _RAN if number in states else _NEVER_RAN
+            mark = _RAN if number in texts else _NEVER_RAN
+            states = [html.escape(_shorten(text, 300)) for text in texts.get(number, [])]
             rows.append(
                 f'<tr style="background:none"><td style="{_CELL};opacity:.6">{number:>3}</td>'
                 f'<td style="{_CELL};{mark}">{html.escape(line)}</td>'
-                f'<td style="{_CELL}">{_html_states(states.get(number, []))}</td></tr>'
+                f'<td style="{_CELL}">{"<br>".join(states)}</td></tr>'
             )
         ending = html.escape(_shorten(_ending(self.trace), 500))
         table = f'<table style="{_TABLE}">{"".join(rows)}</table>'
@@ -190,28 +237,6 @@ _TABLE = "border-collapse:collapse;font-family:monospace;white-space:pre;margin:
 _CELL = "text-align:left;vertical-align:top;padding:1px 10px;border:0;white-space:pre"
 _RAN = "border-left:3px solid rgba(46,160,67,.9);background:rgba(46,160,67,.10)"
 _NEVER_RAN = "border-left:3px solid transparent;opacity:.45"
-_CHECK = '<span style="opacity:.5">&#10003;</span>'
-_MANY = 4  # executions of a line that are all shown
-
-
-def _text_states(states: list[str]) -> list[str]:
-    """The executions of a line, the middle of a long list left out."""
-    if len(states) == 1:
-        return states
-    states = [state or "-" for state in states]
-    if len(states) <= _MANY:
-        return states
-    return [*states[:2], f"... {len(states) - 3} more", states[-1]]
-
-
-def _html_states(states: list[str]) -> str:
-    """The executions of a line; the middle of a long list can be unfolded."""
-    lines = [html.escape(_shorten(state, 300)) or _CHECK for state in states]
-    if len(lines) <= _MANY:
-        return "<br>".join(lines)
-    summary = f'<summary style="cursor:pointer;opacity:.7">{len(lines) - 3} more</summary>'
-    middle = f'<details style="margin:0">{summary}{"<br>".join(lines[2:-1])}</details>'
-    return "<br>".join(lines[:2]) + middle + lines[-1]
 
 
 def show(trace: Trace, code: str) -> TraceView:
@@ -219,19 +244,25 @@ def show(trace: Trace, code: str) -> TraceView:
     return TraceView(trace, code)
 
 # %% ../nbs/12_tracing.ipynb #2814572b
-STYLES = ("scratchpad", "next", "concise")
+STYLES = ("scratchpad", "next", "concise", "states")
 
 
 def render(trace: Trace, code: str, style: str) -> str:
-    """A trace as text in one of STYLES (paper: Table 2 and appendix I); DataError for another."""
+    """A trace as text in one of STYLES; DataError for another.
+
+    The first three are the paper's (Table 2 and appendix I), `states` is that of `12_states`.
+    """
     if style not in STYLES:
         raise DataError(f"there is no trace style {style!r}; use one of {', '.join(STYLES)}")
+    if style == "states":
+        return restate(trace, code)
     if style == "concise":
         return _render_concise(_marks(trace))
-    return _render_inline(_marks(trace), code, style)
+    return _render_inline(_marks(trace), code, numbered=style == "next")
 
 
 _Mark = tuple[int, str, str]  # line, tag, text; the text of a step that changed nothing is empty
+_TAGS = ("INPUT", "STATE", "EXCEPTION", "OUTPUT")  # in this order behind a line
 
 
 def _marks(trace: Trace) -> Iterator[_Mark]:
@@ -252,7 +283,7 @@ def _return_marks(step: Step, before: Step, trace: Trace) -> Iterator[_Mark]:
     """The last return is the output; an inner one shows its line, unless the step before did."""
     if step is trace.steps[-1]:
         yield step.line, "OUTPUT", trace.result or step.changed["return"]
-    elif before.event != "line" or before.line != step.line:
+    elif (before.event, before.line) != ("line", step.line):
         yield step.line, "STATE", ""
 
 
@@ -266,17 +297,31 @@ def _render_concise(marks: Iterable[_Mark]) -> str:
     return "\n".join(rows)
 
 
-def _render_inline(marks: Iterable[_Mark], code: str, style: str) -> str:
-    """The source, with the marks of each line behind it, or where its text or statement ends."""
+def _render_inline(marks: Iterable[_Mark], code: str, numbered: bool) -> str:
+    """The source, with the marks of each line behind it, or where its text or statement ends.
+
+    `numbered`: states are numbered, and of many in one line the first two and the last remain."""
     behind: dict[int, dict[str, list[str]]] = defaultdict(lambda: {tag: [] for tag in _TAGS})
-    for line, tag, text in _bracketed(marks, numbered=style == "next"):
+    for line, tag, text in _bracketed(marks, numbered):
         behind[_comment_line(code, line)][tag].append(text)
     lines = source_lines(code)
     for line, texts in behind.items():
-        if style == "next":
-            texts["STATE"] = _abbreviate(texts["STATE"])
-        lines[line - 1] += "  # " + " ".join(chain.from_iterable(texts.values()))
+        states = texts["STATE"]
+        if numbered and len(states) > 3:
+            states[2:-1] = ["..."]
+        lines[line - 1] += "  # " + " ".join(sum(texts.values(), []))
     return "\n".join(lines)
+
+
+def _bracketed(marks: Iterable[_Mark], numbered: bool) -> Iterator[_Mark]:
+    """The marks that have a text, in their tags; states may be numbered."""
+    count = 0
+    for line, tag, text in marks:
+        if not text:
+            continue
+        count += tag == "STATE"
+        name = f"STATE-{count}" if numbered and tag == "STATE" else tag
+        yield line, tag, f"[{name}] {text} [/{name}]"
 
 
 @lru_cache(64)
@@ -298,24 +343,8 @@ _FSTRINGS = {"FSTRING_START": 1, "FSTRING_END": -1}
 def _comment_line(code: str, line: int) -> int:
     """The first line from `line` on at whose end a comment may stand."""
     lines = _comment_lines(code)
-    return lines[bisect.bisect_left(lines, line)]
-
-
-def _bracketed(marks: Iterable[_Mark], numbered: bool) -> Iterator[_Mark]:
-    """The marks that have a text, in their tags; states are counted."""
-    count = 0
-    for line, tag, text in marks:
-        if text:
-            count += tag == "STATE"
-            name = f"STATE-{count}" if numbered and tag == "STATE" else tag
-            yield line, tag, f"[{name}] {text} [/{name}]"
-
-
-def _abbreviate(states: list[str]) -> list[str]:
-    return states if len(states) <= 3 else [*states[:2], "...", states[-1]]
-
-
-_TAGS = ("INPUT", "STATE", "EXCEPTION", "OUTPUT")  # in this order behind a line
+    index = bisect.bisect_left(lines, line)
+    return lines[min(index, len(lines) - 1)]  # a program may compile others under its file name
 
 # %% ../nbs/12_tracing.ipynb #fb19cbff
 @lru_cache(64)
@@ -335,10 +364,14 @@ def _function_lines(tree: ast.AST) -> set[int]:
     """The lines inside functions, without those of class bodies and of decorators."""
     lines: set[int] = set()
     for node in ast.walk(tree):  # outer definitions come first
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            body = range(node.lineno + 1, (node.end_lineno or 0) + 1)
-            lines = lines.difference(body) if isinstance(node, ast.ClassDef) else lines.union(body)
-            lines.difference_update(decorator.lineno for decorator in node.decorator_list)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        body = range(node.lineno + 1, (node.end_lineno or 0) + 1)
+        if isinstance(node, ast.ClassDef):
+            lines.difference_update(body)
+        else:
+            lines.update(body)
+        lines.difference_update(decorator.lineno for decorator in node.decorator_list)
     return lines
 
 
@@ -380,29 +413,29 @@ class Coverage:
 
     def _repr_html_(self) -> str:
         """The program, with missed lines in red and lines of which a branch is missed in yellow."""
-        missed = {line for line, _ in self.branches - self.branches_taken}
+        colours = {line: "#fff3bf" for line, _ in self.branches - self.branches_taken}
+        colours |= dict.fromkeys(self.lines - self.lines_run, "#ffd7d7")
         rows = []
         for number, line in enumerate(source_lines(self.code), 1):
-            colour = "none"
-            if number in self.lines - self.lines_run:
-                colour = "#ffd7d7"
-            elif number in missed:
-                colour = "#fff3bf"
+            colour = colours.get(number, "none")
             rows.append(f'<span style="background:{colour}">{html.escape(line)}</span>')
+        source = "\n".join(rows)
         shares = f"lines {self.line_share:.0%}, branches {self.branch_share:.0%}"
-        return f"<pre>{chr(10).join(rows)}</pre><small>{shares}</small>"
+        return f"<pre>{source}</pre><small>{shares}</small>"
 
 # %% ../nbs/12_tracing.ipynb #e3ddd3b1
 def coverage(code: str, traces: Iterable[Trace]) -> Coverage:
     """The lines and branches of a program's functions that the traces of its calls reach."""
-    exits, run, taken = _exits(code), set(), set()
+    exits = _exits(code)
+    run: set[int] = set()
+    taken: set[tuple[int, int]] = set()
     for trace in traces:
-        run |= {step.line for step in trace.steps if step.event != "call"}
-        taken |= _taken(trace, exits, _with_lines(code))
+        run.update(step.line for step in trace.steps if step.event != "call")
+        taken.update(_taken(trace, exits, _with_lines(code)))
     branches: set[tuple[int, int]] = set()
     for line, following in exits.items():
         if len(following) > 1:
-            branches |= {(line, other) for other in following}
+            branches.update((line, other) for other in following)
     return Coverage(
         lines=frozenset(exits),
         lines_run=frozenset(run & exits.keys()),
@@ -417,19 +450,19 @@ def _with_lines(code: str) -> set[int]:
     return {node.lineno for node in nodes if isinstance(node, ast.With | ast.AsyncWith)}
 
 
-def _taken(trace: Trace, exits: dict[int, set[int]], withs: set[int]) -> set[tuple[int, int]]:
+def _taken(trace: Trace, exits: dict[int, set[int]], withs: set[int]) -> Iterator[tuple[int, int]]:
     """Pairs of a line and the one at which its activation went on, -1 if the function was left.
 
     When a `with` is left its line runs again, which coverage.py passes over."""
-    pairs, finished = set(), {}
+    finished: dict[int, int] = {}  # activation -> the line that it finished last
     for step in trace.steps:
-        frame = step.frame, step.depth, step.function
-        before = finished.get(frame)
-        if step.event == "line" and before and step.line in withs - exits.get(before, set()):
+        before = finished.pop(step.frame, 0)
+        if before and step.event == "line" and step.line in withs - exits.get(before, set()):
+            finished[step.frame] = before
             continue
         if before:
-            pairs.add((before, step.line))
+            yield before, step.line
         if step.event == "return":
-            pairs.add((step.line, -1))
-        finished[frame] = step.line if step.event == "line" else None
-    return pairs
+            yield step.line, -1
+        if step.event == "line":
+            finished[step.frame] = step.line
