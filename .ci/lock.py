@@ -1,7 +1,8 @@
-"""Find the versions in .ci/versions.txt anew: `python .ci/lock.py`, where uv is installed.
+"""Resolve the versions again, where uv is installed: lock.py [--lock].
 
-They are what all extras get together on Linux, so the newest that the pinned vLLM allows, for each
-version of Python.
+.ci/versions.txt is what all extras get together on Linux, so the newest versions that the pinned
+vLLM allows, for each version of Python. requirements.lock is what the tests install of it; with
+`--lock` only this file is written.
 """
 
 import os
@@ -18,6 +19,16 @@ HEAD = """\
 #     pip install -c .ci/versions.txt -e '.[notebooks,seeds]'
 # vLLM 0.32 is what keeps transformers below 5.20.
 """
+LOCK_HEAD = """\
+# What the tests install, for Python 3.11 and newer, written by .ci/lock.py --lock
+# from the versions in .ci/versions.txt. It is used by `make reproduce LOCKED=1`, the Dockerfile and
+# Binder:
+#     pip install -r requirements.lock && pip install --no-deps -e .
+# torch names its CUDA libraries by their exact versions, and its build for CPUs needs none, so they
+# are left out here.
+"""
+TESTED = ("notebooks", "dev", "seeds", "cluster", "demo")  # the extras
+CUDA = re.compile(r"(nvidia-|cuda-|triton\b)")
 
 
 def versions(python: str, file: Path) -> dict[str, str]:
@@ -49,8 +60,17 @@ def merged(resolved: dict[str, dict[str, str]]) -> list[str]:
     return lines
 
 
-if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[1])
+def locked() -> list[str]:
+    """The lines of requirements.lock: every package of the tested extras, on every platform."""
+    command = ["uv", "pip", "compile", "setup.py", "--universal", "--python-version", "3.11"]
+    command += ["--quiet", "--no-header", "--no-annotate", "-c", ".ci/versions.txt"]
+    command += [f"--extra={name}" for name in TESTED]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return [line for line in done.stdout.splitlines() if not CUDA.match(line)]
+
+
+def write_versions() -> None:
+    """Write .ci/versions.txt."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "versions.txt")
         versions(
@@ -59,3 +79,12 @@ if __name__ == "__main__":
         lines = merged({python: versions(python, file) for python in PYTHONS})
     Path(".ci/versions.txt").write_text(HEAD + "\n".join(lines) + "\n")
     print(f"{len(lines)} versions in .ci/versions.txt", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    os.chdir(Path(__file__).parents[1])
+    if "--lock" not in sys.argv:
+        write_versions()
+    lines = locked()
+    Path("requirements.lock").write_text(LOCK_HEAD + "\n".join(lines) + "\n")
+    print(f"{len(lines)} versions in requirements.lock", file=sys.stderr)

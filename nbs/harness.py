@@ -1,7 +1,7 @@
 """Measures contestants, each in a fresh interpreter, turn by turn; for the notebooks of chapter 9.
 
 A contestant is a function that gets ready and returns the work; only the work is measured. Its
-source is sent to a fresh interpreter, which runs this file, so its imports stand inside it.
+source is sent to a fresh interpreter, which runs this file, so its imports are inside it.
 """
 
 import ctypes
@@ -16,7 +16,7 @@ from functools import partial
 from glob import glob
 from typing import TYPE_CHECKING, Any
 
-# The interpreter of a contestant is to be small. What only a notebook needs is imported where it
+# The interpreter of a contestant should be small. What only a notebook needs is imported where it
 # is used.
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ MEASURES = ("seconds", "cpu", "faults", "MB")
 ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 QUIET = {
     "HF_HUB_OFFLINE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits sleeps, and costs nothing
+    "OMP_WAIT_POLICY": "PASSIVE",  # a thread that waits sleeps
     "TOKENIZERS_PARALLELISM": "false",
     "TQDM_DISABLE": "1",
     "TRANSFORMERS_VERBOSITY": "error",

@@ -110,7 +110,7 @@ def time_inputs(function, inputs: list) -> list[float]:
 
 
 def set_alarms(seconds: float) -> None:
-    """Rings after `seconds` of processor time, and after twice as many on the wall; 0: never.
+    """Rings after `seconds` of processor time, and after twice as many on the clock; 0: never.
 
     C code that does not return to Python is ended with its process one second later, by a signal
     without a handler.
@@ -124,7 +124,7 @@ def run_inputs(function, inputs: list, limits: list) -> tuple[list, str | None]:
     """The results on `inputs` (lists of arguments) up to the first that does not return.
 
     The second value says how that one ended: 'timeout', 'memory', 'exception', or None. `limits`
-    has the seconds of processor time of each input, which may take twice as many on the wall; an
+    has the seconds of processor time of each input, which may take twice as many on the clock; an
     input without an entry has no limit.
     """
     values, rings, ended = [], [], None
@@ -307,7 +307,7 @@ MODULES = """string re datetime collections heapq bisect copy math random statis
 functools operator io sys json builtins typing""".split()
 PRELUDE = "\n".join(f"from {name} import *" for name in MODULES)
 PRELUDE += "\nimport " + ", ".join(MODULES[:-2]) + "\nquit = exit = sys.exit\n"
-for name in MODULES:  # once a worker: its children only bind names
+for name in MODULES:  # imported once a worker; its children only bind names
     importlib.import_module(name)
 
 

@@ -19,7 +19,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from .core import Trace
-from .reading import Claim, Place
+from .locating import Claim, Place
 from semcoder.replay import (
     Event,
     Failed,
@@ -241,6 +241,14 @@ class RunIndex:
         """The values that an event sets, returns or computes."""
         computed = (self.value_or_none(e, event.before) for e in _expressions(event.statement))
         return {*event.step.changed.values(), *filter(None, computed)}
+
+    def mentions(self, event: Event) -> set[str]:
+        """The values that an event has to do with, and the items of those that are collections."""
+        values = {*self.values_at(event), *event.before.values(), *event.after.values()}
+        for value in map(object_of, [*values]):
+            if isinstance(value, list | tuple | set | dict):
+                values |= {*map(repr, value)}
+        return values
 
     def first(self, text: str, relation: str) -> int | None:
         """The number of the event that first sets a name or adds a value to an object."""

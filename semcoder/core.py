@@ -28,6 +28,7 @@ import tempfile
 import time
 import types
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -152,7 +153,7 @@ class Step(Record):
 
 @dataclass(frozen=True)
 class Trace(Record):
-    """All that one call did, line by line."""
+    """What a call did, line by line."""
 
     steps: list[Step]
     result: str | None
@@ -230,7 +231,7 @@ class Attempt(Record):
 class Sample(Record):
     """One prompt and the response to learn."""
 
-    task: str  # 'nl2code', 'forward', 'backward', 'refine' or 'instruct'
+    task: str  # 'nl2code', 'forward', 'backward', 'refine', 'instruct' or 'practice'
     style: str  # 'monologue', 'direct', 'scratchpad', 'next' or 'concise'
     prompt: str
     response: str
@@ -265,7 +266,7 @@ class Checkpoint(Record):
 
 @dataclass(frozen=True)
 class Variant(Record):
-    """One model of an ablation."""
+    """A model of an ablation."""
 
     name: str
     kind: str  # the factor that it varies
@@ -275,7 +276,7 @@ class Variant(Record):
     tokens: int = 0  # trained on at most; 0 is no limit
     samples: int = 0  # trained on at most; 0 is no limit
     source: str = ""  # 'real' or 'generated' programs; '' for both
-    level: str = "steps"  # the filter of its monologues: 'steps', 'answer' or 'none'
+    level: str = "steps"  # the filter of its monologues: 'steps', 'answer', 'none', or 'false step'
     errors: float = 0.0  # the share of monologues with inserted errors
     shots: int = 0  # solved examples in its prompts
     sample_ids: list[str] = field(default_factory=list)  # what it was trained on
@@ -859,14 +860,29 @@ class Run:
         _point(self.path / stage, folder)
 
     def _repr_html_(self) -> str:
-        import pandas as pd
+        """The folders of the stages; each stage reads from those to its left."""
+        paths = sorted(self.path.glob("*/manifest.json"))
+        manifests = {path.parent.name: load_json(path) for path in paths}
+        columns: dict[int, str] = defaultdict(str)
+        for stage, manifest in manifests.items():
+            columns[_depth(stage, manifests)] += _stage_box(stage, manifest)
+        boxes = [f"<div>{columns[depth]}</div>" for depth in sorted(columns)]
+        return f'<div style="display:flex;align-items:center">{"→".join(boxes)}</div>'
 
-        table = pd.DataFrame(columns=["rows", "seconds"])
-        for path in sorted(self.path.glob("*/manifest.json"), key=os.path.getmtime):
-            manifest = load_json(path)
-            counts = [f"{facts['rows']:,} {name}" for name, facts in manifest["rows"].items()]
-            table.loc[path.parent.name] = [", ".join(counts), manifest["seconds"]]
-        return table.to_html()
+
+def _depth(stage: str, manifests: dict[str, Facts]) -> int:
+    """How many stages come before a stage, one after the other."""
+    if stage not in manifests:
+        return 0
+    return 1 + max((_depth(read, manifests) for read in manifests[stage]["reads"]), default=0)
+
+
+def _stage_box(stage: str, manifest: Facts) -> str:
+    """The folder of a stage as a box: its files, and the rows in each."""
+    lines = [f"<b>{stage}/</b>  {manifest['seconds']:.0f} s"]
+    lines += [f"{facts['rows']:4,} {name}" for name, facts in manifest["rows"].items()]
+    style = "margin:6px;padding:4px 8px;border:1px solid #8888;border-radius:6px;font-size:12px"
+    return f'<pre style="{style}">' + "\n".join(lines) + "</pre>"
 
 # %% ../nbs/10_core.ipynb #75e7d08c
 def open_run(name: str = "demo", home: str | Path | None = None) -> Run:

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, product
-from random import Random
 from typing import Any
 
 from .core import Trace
@@ -34,7 +33,6 @@ from semcoder.english import (
     shorten,
 )
 from .expressions import literal_tree
-from .inputs import Mutator
 from semcoder.inversion import (
     Impossible,
     computed,
@@ -48,6 +46,7 @@ from semcoder.inversion import (
     simplified,
     source,
     stated,
+    suggestions,
 )
 from .replay import assigned_from, calls_of, function_of, is_loop, outer, replay
 from .sandbox import Job, Limits, literal
@@ -246,6 +245,7 @@ def name_of(statement: ast.stmt) -> str:
 
 # %% ../nbs/32_deduction.ipynb #fefeb30a
 Check = tuple[ast.expr, int]  # a condition, and the line before which it holds; 0: at first
+_LONGEST_HINT = 90  # characters of conditions that only follow from others
 
 
 @dataclass
@@ -323,7 +323,7 @@ class Way:
     def state(self, line: int, needs: list[ast.expr], so: str = "", because: str = "") -> None:
         """A sentence about conditions, without those that were stated before."""
         checks = self.unstated(needs, line)
-        if checks:
+        if checks and (so or sum(len(source(need)) for need, _ in checks) <= _LONGEST_HINT):
             claim = series([stated(need) for need, _ in checks])
             place = f"before line {line}" * any(before for _, before in checks)
             text = f"{so}, so {claim} {place}" if so else f"{place}, {claim}, because {because}"
@@ -486,7 +486,7 @@ _SHADOWED = {*"len sum min max sorted list tuple set dict str int range any all"
 _SPECIAL = ast.Yield | ast.YieldFrom | ast.FunctionDef | ast.ClassDef | ast.Match
 
 
-def task_of(code: str, call: str, trace: Trace, seed: int) -> Task:
+def task_of(code: str, call: str, trace: Trace) -> Task:
     """Reads the call, and deduces along every way out of the function that it enters."""
     function = function_of(replay(code, trace))
     tree = expression(call)
@@ -496,7 +496,7 @@ def task_of(code: str, call: str, trace: Trace, seed: int) -> Task:
     try:
         if not (special or _SHADOWED & names_bound(function)) and literal_tree(output):
             _deduce_ways(task, output)
-        task.candidates = candidates(task, Random(f"{seed} {call}"))
+        task.candidates = candidates(task)
     except RecursionError:
         task.ways.clear()  # the program is too deep
     return task
@@ -522,48 +522,55 @@ def _deduce_ways(task: Task, output: str) -> None:
             task.refused.append((end.lineno if end else 0, str(reason)))
 
 # %% ../nbs/32_deduction.ipynb #b06e7571
-_SIMPLE = {"int": "1", "str": "'a'", "list": "[1]", "float": "1.0", "dict": "{'a': 1}"}
-_MOST = 14  # candidates of a program
+_MOST = 30  # candidates of a program
+_MOST_TRIED = 150  # combinations of values that are looked at for them
 Texts = dict[str, str]  # parameter -> literal
 
 
-def candidates(task: Task, rng: Random) -> list[str]:
-    """Calls to try, the best reasoned first."""
-    texts = {name: computed(node) or "" for name, node in task.arguments.items()}
-    known = {name: text for name, text in texts.items() if literal_tree(text)}
-    kinds = {name: kind_of(literal_tree(text), {}) for name, text in known.items()}
-    simple = known | {name: _SIMPLE[kinds[name]] for name in known if kinds[name] in _SIMPLE}
-    output = task.trace.result or ""
-    parts = [_solved(way, known) for way in task.ways[:4]]
-    parts += [{name: output} for name in known if kinds[name] == kind_of(literal_tree(output), {})]
-    options = [start | part for part, start in product(parts, (known, simple))]
-    return _ranked(task, [*options, simple, *_mutants(known, rng)])
+def candidates(task: Task) -> list[str]:
+    """Calls to try, those first that miss no condition of a way out, and simple ones."""
+    texts, ways = _texts(task), task.ways[:2]
+    choices = chain.from_iterable(_combined(_solved(way, texts)) for way in ways)
+    calls: dict[str, bool] = {}
+    for choice in choices if ways else _combined(texts):
+        call = _with_arguments(task, choice)
+        if call not in calls:
+            calls[call] = bool(ways) and all(_misses(way, choice) for way in ways)
+    return sorted(calls, key=calls.__getitem__)[:_MOST]
 
 
-def _mutants(known: Texts, rng: Random) -> Iterator[Texts]:
-    """Arguments of which one is changed a little."""
-    for name in rng.choices([*known], k=3 * _MOST) if known else []:
-        value = ast.literal_eval(known[name])
-        yield known | {name: literal(Mutator(rng).value(value))}
+def _texts(task: Task) -> dict[str, list[str]]:
+    """The values to try for each argument, as literals."""
+    output = ast.literal_eval(task.trace.result or "None")
+    texts = {}
+    for name, node in task.arguments.items():
+        with suppress(ValueError, SyntaxError):  # no plain value
+            model = ast.literal_eval(computed(node) or "")
+            texts[name] = [*map(literal, suggestions(model, output, _constants(task)))]
+    return texts
 
 
-def _solved(way: Way, known: Texts) -> Texts:
-    """The arguments to which the conditions of a way out give a value."""
+def _constants(task: Task) -> list[Any]:
+    """The constants in the function."""
+    nodes = [node for node in ast.walk(task.function) if isinstance(node, ast.Constant)]
+    return [node.value for node in nodes if isinstance(node.value, str | int | float)][:8]
+
+
+def _combined(options: Mapping[str, list[str]]) -> Iterator[Texts]:
+    """Choices of a value for each argument, the first values first."""
+    sizes = [range(len(texts)) for texts in options.values()]
+    depth = int(1600 ** (1 / max(1, len(sizes))))  # of a product, all are sorted
+    places = sorted(product(*(size[:depth] for size in sizes)), key=sum)
+    for numbers in places[:_MOST_TRIED]:
+        yield {name: options[name][number] for name, number in zip(options, numbers)}
+
+
+def _solved(way: Way, texts: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """The values to try; for an argument that a condition gives a value, this one alone."""
     equations = [need for need in way.needs if isinstance(need, ast.Compare)]
     values = {source(need.left): need.comparators[0] for need in equations}
-    return {name: source(values[name]) for name in known.keys() & values if is_value(values[name])}
-
-
-def _ranked(task: Task, options: Iterable[Texts]) -> list[str]:
-    """Calls with these arguments, no call twice; those first that meet a way's conditions."""
-    misses: dict[str, bool] = {}
-    for texts in options:
-        call = _with_arguments(task, texts)
-        if call not in misses and call != task.call:
-            misses[call] = bool(task.ways) and all(_misses(way, texts) for way in task.ways[:2])
-        if len(misses) == _MOST + 6:
-            break
-    return sorted(misses, key=misses.__getitem__)[:_MOST]
+    solved = {name: [source(node)] for name, node in values.items() if is_value(node)}
+    return {name: solved.get(name, options) for name, options in texts.items()}
 
 
 def _with_arguments(task: Task, new: Texts) -> str:
@@ -692,7 +699,10 @@ def _full(task: Task, way: Way | None, sentences: list[Sentence], call: str) -> 
     if way:
         texts += _exits(task, way)
         texts += [sentence.full for sentence in sentences]
-        texts += _rest(task, way, sentences)
+    if call not in task.candidates:
+        texts.append("We have to search further for an input that fits.")
+    elif way:
+        texts += _rest(task, way)
     pairs = [f"`{name}` = `{text}`" for name, text in _choices(task, call)]
     return [*texts, f"Choose {series(pairs)}." if pairs else f"We have to choose `{call}`."]
 
@@ -708,44 +718,38 @@ def _exits(task: Task, way: Way) -> list[str]:
     if others:
         choice = series([*others, name])
         return [*texts, f"We have a choice between {choice}; we will follow {name}."]
-    return [*texts, f"We have only {name} left."] if texts else []
+    return [*texts, f"We have only {name} left, so we need it."] if texts else []
 
 
-def _rest(task: Task, way: Way, sentences: list[Sentence]) -> list[str]:
+def _rest(task: Task, way: Way) -> list[str]:
     """What cannot be inverted, and what no condition is about."""
     if way.opaque:
         lines = series([f"line {line}" for line in sorted(way.opaque)[:3]])
-        return [f"We have no inverse of {lines}, so we will try inputs."]
-    checks = chain.from_iterable(sentence.checks for sentence in sentences)
+        return [f"We have no inverse of {lines}, so we will try inputs that fit."]
+    checks = chain.from_iterable(sentence.checks for sentence in way.sentences)
     needed = frozenset().union(*(free_names(need) for need, _ in checks))
     free = [f"`{name}`" for name in task.arguments if name not in needed]
-    return [f"We have no constraint on {series(free)}."] if free else []
+    return (
+        [f"We have no constraint on {series(free)}, so we will take simple values."] if free else []
+    )
 
 
 def _others(task: Task, call: str, runs: Mapping[str, Trace]) -> list[str]:
-    """That another input gives the output, too, and that another does not."""
-    short = {other: trace for other, trace in runs.items() if other != call and len(other) <= 60}
-    good = [other for other, trace in short.items() if gives_output(task, trace)]
-    bad = [other for other, trace in short.items() if trace.result and other not in good]
-    texts = []
-    for other in good[:1]:
-        texts.append(f"We have to choose between this input and others, such as `{other}`.")
-    for other in bad[:1]:
-        texts.append(f"We have to leave out `{other}`, because its output would be another.")
-    return texts
+    """That another input gives the output, too."""
+    others = [other for other in runs if other != call and len(other) <= 60]
+    good = [other for other in others if gives_output(task, runs[other])]
+    return [f"We have other choices, such as `{other}`." for other in good[:1]]
 
 
-def deduce_all(
-    items: Iterable[tuple[str, str, Trace]], seed: int = 0, voice: str = "full"
-) -> Iterator[Deduction]:
+def deduce_all(items: Iterable[tuple[str, str, Trace]], voice: str = "full") -> Iterator[Deduction]:
     """A deduction for each (program, call, trace of the call), through one sandbox.
 
     Raises `DataError` for a run that enters no function of its program."""
-    tasks = (task_of(*item, seed) for item in items)
+    tasks = (task_of(*item) for item in items)
     for task, runs in solve_all(tasks):
         yield deduction_of(task, runs, voice)
 
 
-def deduce(code: str, call: str, trace: Trace, seed: int = 0, voice: str = "full") -> Deduction:
+def deduce(code: str, call: str, trace: Trace, voice: str = "full") -> Deduction:
     """An input that gives the output of a run, deduced backwards from the output."""
-    return next(deduce_all([(code, call, trace)], seed, voice))
+    return next(deduce_all([(code, call, trace)], voice))

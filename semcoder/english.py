@@ -163,6 +163,16 @@ A[:B] | the part of {A`} before index {B`}
 A[B:] | the part of {A`} from index {B`} on
 A[B:C] | the part of {A`} from index {B`} to before index {C`}
 A[::2] | every second {A#} of {A}
+A.ljust(B) | {A} padded with spaces at its end to the width {B`}
+A.ljust(B, C) | {A} padded with {C} at its end to the width {B`}
+A.rjust(B) | {A} padded with spaces at its start to the width {B`}
+A.rjust(B, C) | {A} padded with {C} at its start to the width {B`}
+A.center(B) | {A} padded with spaces at both ends to the width {B`}
+A.center(B, C) | {A} padded with {C} at both ends to the width {B`}
+A.zfill(B) | {A} padded with zeros at its start to the width {B`}
+A.title() | {A} in title case
+A.swapcase() | {A} with upper and lower case exchanged
+A.translate(B) | {A} with its characters replaced as {B} says
 A.lower() | {A} in lower case
 A.upper() | {A} in upper case
 A.capitalize() | {A} with only its first character in upper case
@@ -175,9 +185,12 @@ A.split(B) | the list of the parts of {A} between occurrences of {B}
 ''.join(X for X in A if C) | the string of the {X@@A} for which {C?}
 ''.join(E for T in A) | the string of {E} for each {T@A}
 ''.join(E for T in A if C) | the string of {E} for each {T@A} for which {C?}
+''.join(sorted(A)) | the string of the {A##} of {A} in ascending order
 ''.join(A) | {A} joined into a string
 ' '.join(A) | {A} joined with spaces
 B.join(A) | {A} joined with {B} between them
+A.replace(B, '').replace(D, '') | {A} with every {B} and then every {D} removed
+A.replace(B, C).replace(D, E) | {A} with every {B} replaced by {C} and then every {D} by {E}
 A.replace(B, '') | {A} with every {B} removed
 A.replace(B, C) | {A} with every {B} replaced by {C}
 A.replace(B, C, 1) | {A} with the first {B} replaced by {C}
@@ -185,6 +198,7 @@ A.removeprefix(B) | {A} without the prefix {B`}
 A.find(B) | the index of the first {B} in {A}, or -1
 A.rfind(B) | the index of the last {B} in {A}, or -1
 A.index(B) | the index of the first {B} in {A}
+A.rindex(B) | the index of the last {B} in {A}
 A.count(B) | how often {B} occurs in {A}
 A.get(B) | the value of {A} for the key {B}, or `None`
 A.get(B, C) | the value of {A} for the key {B}, or {C} if there is none
@@ -208,6 +222,12 @@ sorted(A, key=B, reverse=True) | {A} sorted by {B~} in descending order
 sorted(A, reverse=True) | {A} sorted in descending order
 sorted(A) | {A} sorted in ascending order
 reversed(A) | {A} in reverse order
+list(A.values()) | the list of the values of {A}
+list(A.keys()) | the list of the keys of {A}
+list(A.items()) | the list of the key-value pairs of {A}
+list(map(int, A)) | the list of the {A##} of {A} as integers
+list(map(str, A)) | the list of the {A##} of {A} as strings
+list(map(F, A)) | the list of the results of {F`} for the {A##} of {A}
 list(A) | the list of the {A##} of {A}
 tuple(A) | the tuple of the {A##} of {A}
 dict(zip(A, B)) | a dictionary from the items of {A} to the corresponding items of {B}
@@ -221,6 +241,9 @@ int(A) | {A} as an integer
 [E for T in A for U in B] | the list of {E} for each {T@A} and each {U@B}
 [E for T in A] | the list of {E} for each {T@A}
 [E for T in A if C] | the list of {E} for each {T@A} for which {C?}
+{**A, **B} | a dictionary of the entries of {A} and, over them, those of {B}
+S % A | the text {S} filled in with {A}
+A * 2 | twice {A}
 {E for T in A if C} | the set of {E} for each {T@A} for which {C?}
 (E for T in A) | {E} for each {T@A}
 {X: E for X in A} | a dictionary from each {X@A} to {E}
@@ -265,6 +288,9 @@ A.isalpha() | {A} consists of letters | {A} does not consist of letters only
 A.isdigit() | {A} consists of digits | {A} does not consist of digits only
 A.isalnum() | {A} consists of letters and digits | {A} does not consist of letters and digits only
 A.isspace() | {A} consists of whitespace | {A} does not consist of whitespace only
+A.isascii() | {A} has only ASCII characters | {A} has a character beyond ASCII
+A.isnumeric() | {A} consists of numerals | {A} does not consist of numerals only
+A.isidentifier() | {A} is a valid name | {A} is not a valid name
 A.startswith(B) | {A} starts with {B} | {A} does not start with {B}
 A.endswith(B) | {A} ends with {B} | {A} does not end with {B}
 isinstance(A, B) | {A} is an instance of {B`} | {A} is not an instance of {B`}
@@ -357,14 +383,27 @@ def kind_of(node: ast.AST | None, kinds: Mapping[str, str]) -> str:
             return kinds.get(name, "")
         case ast.Call(func=ast.Attribute(attr=name)) | ast.Call(func=ast.Name(id=name)):
             return "bool" if re.match("is[a-z]", name) else _KIND_OF_RESULT.get(name, "")
-        case ast.BinOp(op=ast.Add(), left=left, right=right):
-            return kind_of(left, kinds) or kind_of(right, kinds)
+        case ast.BinOp(op=operation, left=left, right=right):
+            return _kind_of_operation(operation, kind_of(left, kinds), kind_of(right, kinds))
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return kind_of(operand, kinds)
         case ast.Subscript(value=value, slice=index):
             kind = kind_of(value, kinds)
             return kind if kind == "str" or isinstance(index, ast.Slice) else ""
         case ast.UnaryOp(op=ast.Not()):
             return "bool"
     return _KIND_OF_RESULT.get(type(node).__name__, "")
+
+
+def _kind_of_operation(operation: ast.operator, left: str, right: str) -> str:
+    """The type of an operation on values of these types."""
+    if isinstance(operation, ast.Mod) and left == "str":
+        return "str"
+    if left == right == "int" and not isinstance(operation, ast.Div | ast.Pow):
+        return "int"
+    if isinstance(operation, ast.Add) and "int" not in (left, right):
+        return left or right
+    return ""
 
 
 def kinds_of(function: ast.AST) -> dict[str, str]:

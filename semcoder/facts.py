@@ -136,6 +136,8 @@ def gloss(node: ast.expr, value: str, state: State) -> str:
             return ", the same text as before" if value[0] in "'\"" else ""
         case ast.Tuple() | ast.List() | ast.Dict() | ast.IfExp():
             return ""
+        case ast.Call(func=ast.Name(id="str" | "int" | "float")):
+            return ""  # its name says it
     words = describe(node, kinds_in(node, state)).removesuffix(", or -1")
     quotes_code = re.search(r"`[^`]{30,}`", words) or re.fullmatch(r"`[^`]*`", words)
     is_unclear = quotes_code or words.startswith("whether") or len(words) > 2 * LONGEST

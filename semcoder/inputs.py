@@ -84,10 +84,12 @@ class Mutator:
         if not items:
             return items
         i = self.rng.randrange(len(items))
-        before, item, after = items[:i], items[i], items[i + 1 :]
-        new = change(item)
-        forms = before + after, [*before, new, *after], [*before, item, new, *after], items[::-1]
-        return self.rng.choice(forms)[: max(_ITEMS, len(items))]
+        new = change(items[i])
+        without = items[:i] + items[i + 1 :]
+        changed = [*items[:i], new, *items[i + 1 :]]
+        longer = [*items[: i + 1], new, *items[i + 1 :]]
+        mutant = self.rng.choice((without, changed, longer, items[::-1]))
+        return mutant[: max(_ITEMS, len(items))]
 
     def call(self, calls: Sequence[str]) -> str:
         """One of the `calls` with an argument mutated, or taken over from another one."""
@@ -107,9 +109,12 @@ class Mutator:
 def _read_call(call: str) -> tuple[str, Arguments]:
     """The function's name, and the arguments."""
     node: Any = ast.parse(call, mode="eval").body
-    arguments = {str(i): ast.literal_eval(value) for i, value in enumerate(node.args)}
-    keywords = {f"{k.arg}=": ast.literal_eval(k.value) for k in node.keywords}
-    return node.func.id, arguments | keywords
+    arguments = {}
+    for position, value in enumerate(node.args):
+        arguments[str(position)] = ast.literal_eval(value)
+    for keyword in node.keywords:
+        arguments[f"{keyword.arg}="] = ast.literal_eval(keyword.value)
+    return node.func.id, arguments
 
 
 def write_call(name: str, arguments: Arguments) -> str | None:
@@ -246,7 +251,8 @@ def _parameters(function: ast.FunctionDef) -> dict[str, list[list[str]]]:
 
 def _entry(code: str) -> ast.FunctionDef:
     """The last function of a program."""
-    return [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)][-1]
+    functions = [node for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)]
+    return functions[-1]
 
 
 def _draw_arguments(parameters: dict[str, list[list[str]]], rng: Random, bold: bool) -> Arguments:
@@ -339,25 +345,26 @@ def status_of(trace: Trace) -> str:
 def reject_reason(call: str, trace: Trace, bounds: Bounds = Bounds()) -> str:
     """Why a traced call cannot be a row; empty when it can. An exception is no reason."""
     status = status_of(trace)
-    length = len(trace.result or trace.error or "")
     tests = {
         status: status in _STOPS,
         "io": status == "exception" and _error_name(trace) in _IO_ERRORS,
         "long-call": len(call) > bounds.call,
         "opaque": status == "ok" and not is_literal(trace.result or ""),
-        "long-value": length > bounds.value,
+        "long-value": len(trace.result or trace.error or "") > bounds.value,
         "long-run": trace.truncated or len(trace.steps) > bounds.steps,
         "not-entered": not trace.steps,
     }
-    return next((reason for reason, holds in tests.items() if holds), "")
+    reasons = [reason for reason, applies in tests.items() if applies]
+    return reasons[0] if reasons else ""
 
 
 def nondeterminism(trace: Trace, again: Outcome) -> str:
-    """Why a second run under another seed speaks against a call; empty when it agrees."""
+    """Why a second run under another seed rules out a call; empty when both runs agree."""
     if again.stdout:
         return "prints"
-    is_same = again.status == status_of(trace) and (again.error or "") == (trace.error or "")
-    is_same = is_same and (again.value is None or same(again.value, trace.result or ""))
+    if again.status != status_of(trace) or (again.error or "") != (trace.error or ""):
+        return "random"
+    is_same = again.value is None or same(again.value, trace.result or "")
     return "" if is_same else "random"
 
 # %% ../nbs/22_inputs.ipynb #cacf823e
@@ -407,16 +414,18 @@ class Corpus:
     rejected: Counter[str] = field(default_factory=Counter)
 
     def needs_inputs(self) -> bool:
-        """Whether another round may find something that is wanted."""
-        origins = [*self.target.known.values()]
-        is_open = not self.covered.complete and origins.count("example") < self.count
-        is_short = len(self.interesting + self.fillers) < self.count
-        return (is_open or is_short) and self.rejected["timeout"] < 2 and bool(origins)
+        """Whether another round may bring calls that are missing."""
+        origins = list(self.target.known.values())
+        if not origins or self.rejected["timeout"] >= 2:
+            return False
+        if len(self.interesting) + len(self.fillers) < self.count:
+            return True
+        return not self.covered.complete and origins.count("example") < self.count
 
     def parents(self) -> list[str]:
         """The calls to mutate: interesting ones, twice, and fillers, or those that are known."""
-        cases = 2 * self.interesting + self.fillers
-        return [case.call for case in cases] or [*self.target.known]
+        calls = [case.call for case in 2 * self.interesting + self.fillers]
+        return calls or list(self.target.known)
 
     def propose(self, turn: int) -> dict[str, str]:
         """New calls with their origin: in turn 1 inferred ones, else mutants."""

@@ -4,21 +4,24 @@
 
 # %% auto #0
 __all__ = ['Impossible', 'source', 'equation', 'negation', 'stated', 'free_names', 'is_value', 'names_bound', 'computed',
-           'is_true', 'simplified', 'Inversion', 'invert']
+           'is_true', 'simplified', 'Inversion', 'invert', 'simplest', 'has_shape', 'pieces', 'suggestions']
 
 # %% ../nbs/32_inversion.ipynb #bfe3b0f8
 import ast
 import builtins
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 
 from semcoder.english import (
     Holes,
     describe_condition,
     expression,
+    is_idiom,
     kind_of,
     look_up,
     make_table,
@@ -35,6 +38,7 @@ from semcoder.expressions import (
     reads,
     unparse,
 )
+from .sandbox import literal
 
 # %% ../nbs/32_inversion.ipynb #5ee851eb
 class Impossible(Exception):  # noqa: N818
@@ -77,6 +81,8 @@ def stated(need: ast.expr) -> str:
 def _truth_stated(test: ast.expr, word: str) -> str:
     """That a test must be true or false, with a simple one in words, too."""
     text = f"`{source(test)}` must be {word}"
+    if not is_idiom(test):
+        return text
     words = describe_condition(test, negated=word == "false")
     says_more = " is true" not in words and " is false" not in words and "holds" not in words
     return f"{text} ({words})" if says_more and len(words) <= 60 else text
@@ -130,6 +136,7 @@ set().union(A) | A
 len(sorted(A)) | len(A)
 len(list(A)) | len(A)
 len(A[::-1]) | len(A)
+len(A) >= 0 | True
 len([E for T in A]) | len(A)
 sorted(A[::-1]) | sorted(A)
 [X for X in A] | list(A)
@@ -335,3 +342,140 @@ def _shown(cells: list[str], holes: Holes) -> Inversion:
     needs = [simplified(rebuild(expression(cell[2:]), holes)) for cell in cells if cell[0] in "=:"]
     reasons = [cell[2:] for cell in cells if cell[0] == ";"]
     return Inversion(needs, any(cell[0] == "=" for cell in cells), "".join(reasons))
+
+# %% ../nbs/32_inversion.ipynb #6e431fd2
+_STOCK = {
+    "str": ["a", "A", "1", " ", "ab", "a b", "\u00e9", ""],
+    "int": [1, 0, 2, -1, 3, 5, 10],
+    "float": [1.0, 0.5, 0.0, -1.0],
+    "bool": [True, False],
+}
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_LONGEST_COUNT = 60  # items of a value that is built from a number
+_MOST_VALUES = 40  # suggestions for an argument
+
+
+def simplest(value: Any) -> Any:
+    """The simplest value of the same shape: `1`, `'a'`, `[1]`, `{'a': 1}`."""
+    match value:
+        case dict():
+            return {simplest(key): simplest(value[key]) for key in [*value][:1]}
+        case tuple():
+            return tuple(map(simplest, value))
+        case list() | set():
+            return type(value)(map(simplest, [*value][:1]))
+    return _STOCK.get(type(value).__name__, [value])[0]
+
+
+def has_shape(value: Any, model: Any) -> bool:
+    """Whether a value has the type of a model, and its first item that of the model's first."""
+    if type(value) is not type(model):
+        return False
+    if not isinstance(value, list | tuple | set | dict) or not value or not model:
+        return True
+    pairs = [(next(iter(value)), next(iter(model)))]
+    if isinstance(value, dict):
+        pairs += [(next(iter(value.values())), next(iter(model.values())))]
+    return all(has_shape(*pair) for pair in pairs)
+
+
+def pieces(value: Any) -> Iterator[Any]:
+    """A value and all that is in it, the whole first."""
+    yield value
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple | set):
+        for item in value:
+            yield from pieces(item)
+
+
+def _strings(value: Any, marks: list[str]) -> Iterator[Any]:
+    """Strings that a value suggests; `marks`: strings of the program."""
+    count = abs(value) if type(value) is int else _LONGEST_COUNT + 1
+    if isinstance(value, str):
+        half = len(value) // 2
+        yield from [value, value[::-1], value.swapcase(), value[:half], value[half:]]
+        yield from [value[1:], value[:-1]]
+        for mark in marks:
+            yield from [value + mark, mark + value]
+    elif count <= _LONGEST_COUNT:
+        yield from ["a" * count, str(value), "A" * count, _LETTERS[:count]]
+        yield from ["a" * (count // 2), "A" * (count // 2)]
+        for mark in marks:
+            yield from [mark * count, "a" * count + mark]
+    elif not isinstance(value, int | float | None) and all(isinstance(x, str) for x in value):
+        yield from ["".join(value), " ".join(value), *(mark.join(value) for mark in marks)]
+
+
+def _lists(value: Any, marks: list[str], item: Any) -> Iterator[list]:
+    """Lists that a value suggests; `item`: the simplest item."""
+    if isinstance(value, int | float | None):
+        yield [value]
+        if type(value) is int and abs(value) <= _LONGEST_COUNT:
+            yield from [[item] * abs(value), [*range(abs(value))]]
+        return
+    items = [*value]
+    yield from [items, items[::-1], items[1:], items[:-1], [item, *items], [*items, item]]
+    yield from [[value], items + items, items[: len(items) // 2]]
+    if isinstance(value, dict):
+        yield [*value.values()]
+    if isinstance(value, str):
+        yield from [value.split(), *(value.split(mark) for mark in marks)]
+
+
+def _dicts(value: Any, marks: list[str], key: Any, item: Any) -> Iterator[dict]:
+    """Dictionaries that a value suggests."""
+    if isinstance(value, dict):
+        yield from [value, {**value, key: item}]
+        with suppress(TypeError):  # a value that is no key
+            yield {value[name]: name for name in value}
+    for items in _lists(value, marks, item):
+        with suppress(TypeError, ValueError):  # no key, or no pairs
+            yield dict.fromkeys(items, item)
+            yield dict(zip(_LETTERS if isinstance(key, str) else range(len(items)), items))
+            yield dict(items)
+
+
+def _numbers(value: Any) -> Iterator[Any]:
+    """Numbers that a value suggests."""
+    if isinstance(value, int | float):
+        yield from [value, value + 1, value - 1, -value, value // 2]
+    elif value is not None:
+        yield len(value)
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}(\.\d+)?", value):
+        yield from [int(float(value)), float(value)]
+
+
+def _suggested(value: Any, model: Any, marks: list[str]) -> Iterable[Any]:
+    match model:
+        case str():
+            return _strings(value, marks)
+        case int() | float():
+            return _numbers(value)
+        case list() | tuple() | set():
+            item = simplest(next(iter(model), 1))
+            return _of_type(model, _lists(value, marks, item))
+        case dict():
+            key, item = next(iter(model.items()), ("a", 1))
+            return _dicts(value, marks, simplest(key), simplest(item))
+    return []
+
+
+def _of_type(model: Any, values: Iterable[list]) -> Iterator[Any]:
+    for value in values:
+        with suppress(TypeError):  # a list is in no set
+            yield type(model)(value)
+
+
+def suggestions(model: Any, output: Any, constants: Sequence[Any]) -> list[Any]:
+    """Values of the shape of `model` to try where a program returns `output`."""
+    marks = [text for text in constants if isinstance(text, str) and 0 < len(text) <= 3]
+    marks = list(dict.fromkeys([*marks, "a"]))[:4]
+    values: dict[str, Any] = {}
+    sources = [*islice(pieces(output), 6), *constants]
+    likely = [_suggested(value, model, marks) for value in sources]
+    stock = _STOCK.get(type(model).__name__, [simplest(model), type(model)()] if model else [])
+    for value in chain([simplest(model)], *likely, stock):
+        if has_shape(value, model):
+            values.setdefault(literal(value), value)
+    return [*values.values()][:_MOST_VALUES]

@@ -350,7 +350,7 @@ def _value(kind: str, rng: Random) -> int | str | list[int]:
 def write_serial(
     rng: Random,
     kind: str = "digits",
-    passes: tuple[int, ...] = (2, 3, 4, 5),
+    passes: tuple[int, ...] = (2, 2, 3, 3, 4, 4, 5, 6, 7),
     renamed: bool = False,
 ) -> Serial:
     """A random program of a family of this `kind`: 'lines', 'digits' or 'sequences'.

@@ -151,6 +151,8 @@ if skip | {test} | {test}, so the branch is skipped.
 if skip | {test} | {test}, so the branch is not taken.
 if elif | {test} | {test}, so the next condition is checked.
 if else | {test} | {test}, so the `else` branch runs.
+match | match {subject} = {value} | `{subject}` is `{value}`, and the cases are tried in order.
+case | case {name}{so} | The first case that applies is `{name}`{so}. Its body runs.
 assert | {test} | {test}, so the assertion passes.
 assign | {are} | {parts}{purpose}{are}.
 method | {call}, so {are} | {parts}{call} {deed}, so {are}.
@@ -294,7 +296,7 @@ class Full:
 
     def intro(self, source: ast.expr, event: Event) -> str:
         """What a `for` loop goes over, where that is computed."""
-        obvious = isinstance(source, ast.Name) or not reads(source) or not self.first
+        obvious = isinstance(source, ast.Name) or {*reads(source)} <= {"range"} or not self.first
         return "" if obvious else fact(source, event)
 
     def call(self, node: ast.AST, shown: str) -> str:
@@ -344,7 +346,8 @@ class Terse(Full):
         """A condition with a form on its way, and its truth."""
         source, middle = unparse(test), computed(test, state_of(event))
         verdict = "true" if holds else "false"
-        if middle in (source, "True", "False") or len(middle) > LONGEST:
+        is_identity = " is " in source and "iter(" in source  # no literal shows it
+        if is_identity or middle in (source, "True", "False") or len(middle) > LONGEST:
             return f"{source} is {verdict}"
         return f"{source} = {middle}, so it is {verdict}"
 
@@ -358,6 +361,7 @@ class Terse(Full):
         return f": {', '.join(texts)}" if texts else ""
 
 # %% ../nbs/33_narration.ipynb #5e161b5a
+_EMPTY = ("[]", "{}", "set()", "dict()", "list()")
 _DEEDS = {
     "append": "adds `{}`",
     "add": "adds `{}`",
@@ -442,8 +446,20 @@ class RunWriter:
                 yield from self.branch(event, node)
             case "line", ast.For() | ast.While() if body(node):
                 yield from self.loop(event, node)
+            case "line", ast.Match(subject=subject):
+                value = shorten(value_of(subject, state_of(event)) or "an object")
+                yield self.say(event, "match", subject=unparse(subject), value=value)
+            case "line", ast.match_case() if body(node):
+                yield from [self.case(event, node)] if event.enters else []
             case _:
                 yield from self.action(event, event.statement)
+
+    def case(self, event: Event, node: ast.match_case) -> str:
+        """A case of a `match`: whether its pattern and its guard hold, and what it binds."""
+        name = unparse(node.pattern) + (f" if {unparse(node.guard)}" if node.guard else "")
+        values = _written(event.values)
+        so = f": {self.words.names(event, 'becomes', values)}" if values else ""
+        return self.say(event, "case", name=name, so=so)
 
     def branch(self, event: Event, statement: ast.If) -> Iterator[str]:
         """An `if`: its condition, and what is done on the same line."""
@@ -506,7 +522,8 @@ class RunWriter:
         written = _written(event.values)
         names = sorted(written, key=lambda name: name not in sources)
         values = {name: written[name] for name in names}
-        starts = isinstance(value, ast.Constant) and names[0] not in event.before
+        is_empty = isinstance(value, ast.Constant) or value and unparse(value) in _EMPTY
+        starts = is_empty and names[0] not in event.before
         # of `a, b = f(x)` the value of `f(x)` helps
         unpacked = [ast.Tuple([value], ast.Load())] if value and not sources else []
         return self.say(
@@ -635,6 +652,13 @@ def _head(name: str, code: str, certain: list[Property], voice: str) -> list[str
     return [*lines, *(f"- {row[0].upper()}{row[1:]}." for row in rows)]
 
 
+def _shortened(lines: list[str]) -> list[str]:
+    """The first line and the last ones of a run that only confirms a choice."""
+    if len(lines) <= 8:
+        return lines
+    return [lines[0], "- We will go on with the last steps of this run.", *lines[-5:]]
+
+
 def _narration(
     item: Execution, head: list[str], deduction: Deduction | None, seed: int, voice: str
 ) -> Narration:
@@ -645,7 +669,7 @@ def _narration(
     if deduction:
         direction, lines, answer = "backward", deduction.lines, deduction.call
         if voice == "full":
-            lines = [*lines, *simulate(code, deduction.trace, seed)[-6:]]
+            lines = [*lines, *_shortened(simulate(code, deduction.trace, seed))]
         end, run = f"{tick}{answer}{tick} returns {result}", deduction.trace
     else:
         direction, lines, answer = "forward", simulate(code, trace, seed, voice), str(trace.result)
@@ -667,7 +691,7 @@ def narrate_runs(
     calls that may refute a property and the calls that backward texts choose, is run in batches."""
     named = [(item, name) for item in items if (name := _entered(item))]
     backward = "backward" in directions
-    deductions = deduce_all([item for item, _ in named], seed, voice) if backward else []
+    deductions = deduce_all([item for item, _ in named], voice) if backward else []
     certain, narrations = certain_properties(named, seed), []
     for (item, name), rows, deduction in zip_longest(named, certain, deductions):
         head = _head(name, item[0], rows, voice)

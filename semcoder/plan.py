@@ -6,13 +6,14 @@
 __all__ = ['DEVICES', 'Sections', 'load_config', 'Size', 'model_size', 'Memory', 'TrainingShape', 'Launch', 'load_launch',
            'activation_bytes', 'training_memory', 'flops_per_token', 'token_bytes', 'generation_memory',
            'engine_devices', 'Device', 'this_machine', 'find_device', 'programs_of', 'growth', 'sample_tokens', 'width',
-           'texts_of', 'Work', 'training_work', 'asking_work', 'works_of', 'Estimate', 'estimate']
+           'texts_of', 'Work', 'training_work', 'asking_work', 'reinforcement_works', 'works_of', 'Estimate',
+           'estimate']
 
 # %% ../nbs/81_plan.ipynb #9e61aeb1
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import mean
 from typing import Any
@@ -24,7 +25,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig, PreTrain
 
 from .core import Completion, RecipeError, Run, Sample, home_dir
 from .llm import model_path
-from .reproduce import load_accelerate, sources
+from .reproduce import load_accelerate, sources, split
 
 # %% ../nbs/81_plan.ipynb #5a83bacb
 _FIELDS = (
@@ -374,9 +375,48 @@ def asking_work(stage: str, model: str, sections: Sections, like: Run) -> Work:
     )
 
 
+def reinforcement_works(sections: Sections, like: Run) -> list[Work]:
+    """Learning from rewards on one device: texts are drawn, measured and trained on.
+
+    The weights of the engine, and of the start unless adapters are trained, are on the same device.
+    """
+    section, prompts = sections["reinforcement"], like.read("evaluation", Completion)
+    rules = [rule for rule in split(section["rewards"]) if rule != "supervised"]
+    if not rules:
+        return []
+    model = sections["training"]["base"] if section["base"] == "tuned" else section["base"]
+    length = round(mean(row.prompt_tokens for row in prompts)) + section["max_new_tokens"]
+    texts = section["steps"] * section["prompts_per_step"] * section["group_size"]
+    tokens = texts * len(rules) * _entries(section["seeds"]) * length
+    shape = TrainingShape(
+        model=model,
+        method=section["method"],
+        lora_rank=section["lora_rank"],
+        precision=section["precision"],
+        row=section["packed_length"],
+        checkpointing=section["gradient_checkpointing"],
+    )
+    training, size = training_memory(shape), model_size(model).total
+    engine = generation_memory(model, 1, length)
+    origin = 4 * size if section["method"] == "full" else 0
+    together = replace(
+        training, weights=training.weights + origin + engine.weights, cache=engine.cache
+    )
+    usual = {"stage": "reinforcement", "model": model, "tokens": tokens}
+    # Two passes forward measure the texts, by the policy and by the start.
+    operations = flops_per_token(shape) + 4 * size
+    return [
+        Work(what="trains", operations=operations, memory=together, **usual),
+        Work(what="asks", operations=2 * size, memory=engine, **usual),
+    ]
+
+
 def works_of(sections: Sections, like: Run) -> Iterator[Work]:
     """The work of all stages, in their order."""
     for stage, params in sections.items():
+        if stage == "reinforcement":
+            yield from reinforcement_works(sections, like)
+            continue
         if "accelerate_config" in params:
             yield training_work(stage, sections, like)
         if "engine" in params:

@@ -344,9 +344,17 @@ def _related(line: str) -> list[str]:
 
 def _equation_at(lines: list[str], number: int, heads: Callable) -> tuple[str, str] | None:
     """The sides of the equation that begins in a line."""
-    rest = lines[number + 1 :]
-    sides = (_sides([head, *rest]) for head in heads(lines[number]))
-    return next(filter(None, sides), None)
+    for head in heads(lines[number]):
+        sides = _sides([head, *lines[number + 1 :]])
+        if sides:
+            return sides
+    return None
+
+
+def _beginnings(lines: list[str], heads: Callable, first: bool) -> list[int]:
+    """The first line in which an equation may begin, or the last twenty of them, backwards."""
+    numbers = [number for number, line in enumerate(lines) if heads(line)]
+    return numbers[:1] if first else numbers[-20:][::-1]
 
 
 def _equation(block: str, first: bool) -> tuple[str, str] | None:
@@ -356,12 +364,10 @@ def _equation(block: str, first: bool) -> tuple[str, str] | None:
     """
     lines = block.split("\n")
     for heads in (_asserted, _equated, _related):
-        numbers = [number for number, line in enumerate(lines) if heads(line)]
-        if first:
-            numbers = numbers[:1]
-        sides = (_equation_at(lines, number, heads) for number in reversed(numbers[-20:]))
-        if answer := next(filter(None, sides), None):
-            return answer
+        for number in _beginnings(lines, heads, first):
+            sides = _equation_at(lines, number, heads)
+            if sides:
+                return sides
     return None
 
 
@@ -369,9 +375,12 @@ def _lone_answer(block: str, is_call: bool) -> str | None:
     """The expression, or the call, that is all of a block."""
     lines = [line for line in block.strip().split("\n") if not line.startswith("```")]
     text = _TAIL.sub("", _LABEL.sub("", "\n".join(lines), count=1))
-    match (tree := _syntax(text)[0]) and tree.body:
-        case [ast.Expr(value=value)] if is_call <= isinstance(value, ast.Call):
-            return None if isinstance(value, ast.Name) else text
+    tree, _ = _syntax(text)
+    match tree:
+        case ast.Module(body=[ast.Expr(value=ast.Call())]):
+            return text
+        case ast.Module(body=[ast.Expr(value=value)]) if not isinstance(value, ast.Name):
+            return None if is_call else text
     return None
 
 
@@ -538,8 +547,10 @@ def _scan(text: str) -> Iterator[tuple[str, bool]]:
 
 def _names(node: ast.AST) -> set[str]:
     """The names that a statement, or all of a program, binds; '*' is all names of a module."""
-    names = set()
-    for child in () if isinstance(node, ast.Expr) else ast.walk(node):
+    names: set[str] = set()
+    if isinstance(node, ast.Expr):
+        return names
+    for child in ast.walk(node):
         match child:
             case ast.alias(name=name, asname=alias):
                 names.add(alias or name.partition(".")[0])
@@ -567,7 +578,8 @@ def _definitions(program: str, name: str) -> list[ast.AST]:
                 named = not name
             case _:
                 named = False
-        nodes += [node] * named
+        if named:
+            nodes.append(node)
     return nodes
 
 
@@ -610,15 +622,15 @@ def _matching(programs: list[str], entry_point: str) -> list[str]:
 
     Where one of them has a body, those that have none are left out.
     """
-    matching, stubs, earlier = {}, {}, []
+    matching, stubs = [], []
+    earlier: list[ast.stmt] = []
     for program in programs:
         definitions = _definitions(program, entry_point)
-        whole = _with_helpers(program, earlier) if definitions else ""
-        group = stubs if all(map(_is_stub, definitions)) else matching
-        group[whole] = None
+        if definitions:
+            group = stubs if all(map(_is_stub, definitions)) else matching
+            group.append(_with_helpers(program, earlier))
         earlier += ast.parse(program).body
-    stubs.pop("", None)
-    return list(matching or stubs)
+    return list(dict.fromkeys(matching or stubs))
 
 
 _THOUGHT = re.compile(r"<(think|thinking|reasoning|thought)>.*?</\1>", re.DOTALL | re.IGNORECASE)

@@ -357,11 +357,12 @@ def _imports(source: str) -> str:
 
 
 def without_lessons(notebook: Path) -> dict[str, Any]:
-    """A notebook as JSON with its imports, its definitions, and all from the heading 'Run' on."""
+    """A notebook as JSON with its imports, its definitions, and the section 'Run'."""
     short, is_work = [], False
     for cell in _cells(notebook):
         text = "".join(cell["source"])
-        is_work = is_work or text.startswith("## Run")
+        if text.startswith("## "):
+            is_work = text.startswith("## Run")
         if is_work or re.match(r"# |#\| (export|default_exp)", text):
             short.append(cell)
         elif cell["cell_type"] == "code" and re.match(r"(#\| hide\s+)?(import|from) ", text):

@@ -34,7 +34,7 @@ def is_a(text: str, *types: type[ast.expr]) -> bool:
 @lru_cache(maxsize=1 << 13)
 def is_literal(text: str) -> bool:
     """Whether an expression is a value as it is written: no names, calls or operators."""
-    computed = (ast.Name, ast.Call, ast.Compare, ast.BinOp, ast.BoolOp)
+    computed = (ast.Name, ast.Call, ast.Compare, ast.BinOp, ast.BoolOp, ast.Subscript)
     tree = tree_of(text)
     return tree is not None and not any(isinstance(node, computed) for node in ast.walk(tree))
 

@@ -163,6 +163,8 @@ class _Simplify(ast.NodeTransformer):
                 return test
             case ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom() | ast.AnnAssign():
                 return None
+            case ast.Global():
+                return None
             case ast.While(test=ast.Constant(value=value)) if not value:
                 return None
         return node
@@ -295,7 +297,11 @@ A.extend(B) | appends the {B##} of {B} to {A}
 A.insert(B, C) | inserts {C} into {A} at index {B}
 A.remove(B) | removes {B} from {A}
 A.pop() | removes the last item of {A}
-A.pop(B) | removes the item at {B} from {A}
+A.pop(B) | removes the item at {B`} from {A}
+A.pop(B, C) | removes the entry at {B`} from {A} if present
+A.discard(B) | removes {B} from {A} if present
+A.update(B) | updates {A} with {B}
+A.clear() | removes all {A##} from {A}
 A.sort() | sorts {A} in place
 A.reverse() | reverses {A} in place
 A.add(B) | adds {B} to {A}
@@ -312,6 +318,7 @@ return | returns `None`
 _UNLESS = "unless it has stopped there"
 _CONNECTIVES = ("after", "otherwise", "in any case", _UNLESS)
 _JUMPS = ast.Return | ast.Raise | ast.Break | ast.Continue
+_COPIES = ast.ListComp | ast.SetComp | ast.DictComp | ast.List | ast.Tuple | ast.BinOp
 _COMPOUND = ast.If | ast.For | ast.While | ast.Try | ast.With
 
 
@@ -410,11 +417,12 @@ class Narrator(Writer):
         """How often the body of a loop runs, and for what."""
         names = {*names_in(node.iter)}
         is_mutated, is_range = names & mutated_in(node.body), one_line(node.iter)[:6] == "range("
-        if is_mutated and not is_range:
+        if is_mutated and not is_range and not isinstance(node.iter, _COPIES):
             source, target = self.operand(node.iter), self.code(node.target)
             return f"while {source}, which changes on the way, is gone through with {target}"
         before = " (counted before the loop)" if is_mutated else ""
-        if names & {*names_in(node.body, ast.Store)}:
+        is_copy = is_mutated and isinstance(node.iter, _COPIES)
+        if is_copy or names & {*names_in(node.body, ast.Store)}:
             before = " (as it is before the loop)"
         return f"for each {self.source(node.target, node.iter)}{before}"
 
@@ -437,6 +445,14 @@ class Narrator(Writer):
             phrase += f"; in any case, at the end, {self.block(node.finalbody)}"
         return phrase
 
+    def _match(self, node: ast.Match) -> str:
+        """The cases of a `match`, in order."""
+        cases = []
+        for case in node.cases:
+            guard = f" {self.when('if', case.guard)}" if case.guard else ""
+            cases.append(f"for {self.code(case.pattern)}{guard}, {self.block(case.body, 'it')}")
+        return f"@ matches {self.operand(node.subject)} with patterns: {'; '.join(cases)}"
+
     def _with(self, node: ast.With) -> str:
         managers = series([self.code(item.context_expr) for item in node.items])
         return f"with {managers}, {self.block(node.body)}"
@@ -457,7 +473,7 @@ def _connective(statement: ast.stmt, deed: str, before: str) -> str:
             return _UNLESS
         case ast.If() if not is_simple(deed):
             return _UNLESS if before in ("otherwise", _UNLESS) else "in any case"
-        case ast.Try() | ast.With():
+        case ast.Try() | ast.With() | ast.Match():
             return "after that"
     return ""
 
@@ -585,7 +601,9 @@ def _roles(function: ast.FunctionDef) -> dict[str, str]:
     """Parameter -> a noun phrase, where the function shows it."""
     parameters, body = parameters_of(function), ast.Module(function.body, [])
     roles = _patterns_of(body, Writer(kinds_of(function)))
-    roles |= dict.fromkeys(_changed_objects(function), "changed in place")
+    straight = [*takewhile(lambda item: not isinstance(item, _COMPOUND), function.body)]
+    roles |= dict.fromkeys(_changed_objects(function), "possibly changed in place")
+    roles |= dict.fromkeys(changed_in(straight), "changed in place")
     roles |= dict.fromkeys({*parameters} - {*names_in(body)}, "never read")
     bound = {*bound_inside(body), *names_in(body, ast.Store)}
     return {name: roles[name] for name in parameters if name in roles and name not in bound}

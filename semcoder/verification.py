@@ -27,8 +27,9 @@ from semcoder.candidates import (
 from .claims import Calls
 from .core import DataError, Monologue, Trace
 from .expressions import Unknown, reads
+from .locating import Claim, about_run
 from .narration import DIRECTIONS, narrate_runs
-from .reading import Claim, about_run, read
+from .reading import read
 from .replay import Event, Program, program_of, truth
 from .sandbox import Job, Limits, same
 from .tracing import trace_all

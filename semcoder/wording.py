@@ -72,6 +72,8 @@ SHORT = {
     "ORD": rf"((?:{'|'.join(_TENS)})y-[a-z]+|[a-z]+(?:st|nd|rd|th)|\d+(?:st|nd|rd|th)|last|final)",
     "KIND": r"(?:string|list|array|dictionary|tuple|set|number|value|integer|text|argument)",
     "LOOP": r"(?:the )?(?:(?:for|while|inner|outer|nested|main|first|second|entire) )*loop",
+    "UNIT": r"(?:element|character|item|value|entr(?:y|ie)|char|key|tuple|pair|sublist|row|number"
+    r"|string)",
     "TIMES": rf"(‹\d+›|{'|'.join(NUMBERS)})",
     "BOUND": r"(at least|at most|more than|fewer than|less than|>=|<=|>|<)",
     "ACTOR": r"(?:(?:the (?:function|code|program|method|loop)|we|it|this|which|control) )?",
@@ -85,14 +87,14 @@ SHORT = {
     "BLOCK": r"(?:if |loop )?(?:body|block|branch|part|clause)",
     "IS": r"(?:is|has|are|was|will|must|should|becomes|remains|equals|contains|evaluates|starts|"
     r"ends|can|could|does|looks|fails|holds|goes|in)\b",
-    "CLASS": r"(?:in |an? |all |any |entirely )*(uppercase|lowercase|digit|numeric|alphabetic"
+    "CLASS": r"(?:in |an? |all |any |entirely )*(uppercase|lowercase|digit|numeric|alphabetic|ascii"
     r"|letter|whitespace|space|alphanumeric)s?(?: (?:letter|character|digit)s?)?",
     "MODAL": r"(?:must|should|will|needs? to|ha(?:s|ve) to)(?: both| either| all)?",
     "OTHER": "(?:add|append|insert|compar|concatenat|appli|pass|return|assign|relat|refer)ed",
     "DET": r"(?:the|an?|this|its|our|these|those|their)",
     "WORD": rf"(?:(?!(?:{_FUNCTION})\b)[a-z][a-z'-]*(?:[^s\W]|ss|us)|(?:{_NOUN}|{_ITEM})s|indices)",
     "THING": r"(?:(?:the|an?|this|its|our|these|that|each) )?"
-    rf"(?:(?!(?:{_FUNCTION})\b)[a-z-]+ ?){{1,3}}",
+    rf"(?:(?!(?:{_FUNCTION})\b)[a-z-]++ ?){{1,3}}",
     "NTHE": rf"(?:the [a-z]+ )?{EXPRESSION}",
     "E": EXPRESSION,
 }
@@ -131,6 +133,7 @@ filler: \b(?:once more|as follows|so far|for now|overall|note that|it follows th
 filler: \b(?:the assertion states that|we (?:now |then )?(?:have|get)(?: that)?),?
 filler: \bwe (?:can )?(?:see|find|know|say|observe|deduce|conclude|infer|note) that
 filler: \b(?:this|it|which) (?:means|indicates|implies|shows|confirms|suggests|tells us)(?: that)?
+filler: \b(?:means|indicates|implies|shows|confirms|suggests|suggesting|confirming) that
 filler: \b(?!only\b|nearly\b|early\b|differently\b|approximately\b|partly\b)[a-z]{3,}ly\b,?
 before: (?:\b(?:ADJECTIVE|NOUN) +)+(?=‹\d)
 before: \bDET (?:WORD +){1,4}(?=‹\d)
@@ -140,7 +143,7 @@ behind: ‹(\d+)› +(?:ITEM|NOUN)\b(?! *(?:of|at|in|long|‹))
 leading: ^(?:the )?(?:index|position|key|value|counter) (?=‹\d)
 leading: ^(?:the )?(?:\w+ )*loop (?:starts|begins) with (?=‹)
 leading: ^(?:the )?(?:input )?(?:parameter|input|argument|value)s? (?:are|is)(?= ‹\d+› (?:=|is|as))
-leading: ^(?:the )?(?:function |it |program )?(?:E )?is (?:called|invoked) with (?=E +(?:is|=|as) )
+leading: ^(?:the )?(?:function |it |program )?(?:E )?is called with (?=E +(?:is|=|as|set) )
 leading: ^(?:running|calling|executing|evaluating) (?=‹)
 """)
 
@@ -166,17 +169,23 @@ E with every E replaced by E => {0}.replace({1}, {2})
 E with every E removed => {0}.replace({1}, '')
 E joined with E between them => {1}.join({0})
 (?<=in the )values of E => {0}.values()
-(?<!a )(?:length|size) of E|number of ITEMS (?:in|of) E|E's length => len({0})
+(?<!a )(?:length|size) of E|number of UNITs (?:in|of) E|E's length => len({0})
 ITEM at (?:the )?(?:index|position) E (?:of|in) E => {1}[{0}]
 E at (?:index|position) E => {0}[{1}]
 square of E => {0} ** 2
+(?:the )?reverse of E => {0}[::-1]
+(?:reversing|the reverse of|the reversed KIND of) E => {0}[::-1]
+sorting E => sorted({0})
+converting E to (?:uppercase|upper case) => {0}.upper()
+converting E to (?:lowercase|lower case) => {0}.lower()
+concatenati(?:on of|ng) E (?:and|with) E => {0} + {1}
 (?:index|position) of E in E => {1}.index({0})
 (?:count|number of (?:times|occurrences)|how often) (?:of )?E (?:\w+ )?in E => {1}.count({0})
 (?:value|contents?|result|elements|values) of E => {0}
 """,
     r"(?<![\w‹])(?:%s)(?!\w)",
 )
-_NTH = compiled(r"(?:the )?ORD (?:(to )?(last) )?ITEM (?:of|in) E")
+_NTH = compiled(r"(?:the )?ORD (?:(to )?(last) )?UNIT (?:of|in) E")
 # A part of something that the clause does not name.
 _PART = compiled(
     r"^(?:the )?(?:ITEM at (?:index|position) E|ORD (?:last )?ITEM"
@@ -189,13 +198,13 @@ _SAID = table(r"""
 \bMODAL be\b|\b(?:MODAL )?(?:has|have) been\b|\bends up(?: being)? => is
 \bMODAL have\b => has
 \b(?:has|have|contains?|includes?) no\b(?! ‹) => hasnot
-^we ensures? that (?=‹) =>
 \b(?:proceeds?|continues?|goes on|attempts?|tries) to (?!the\b|an?\b)([a-z]{3,}[^s\W])\b => \1s
 \breturns (‹\d+›) (?:unchanged|as it is|itself)$ => returns \1
 \bMODAL (?:not|never) ([a-z]{3,}) => does not \1
 \bMODAL (?!not|never)([a-z]{3,}[^s\W]) => \1s
 \b(?:does|do|did) (?!not|never)([a-z]{3,}[^s\W]) => \1s
 \b(?:hands|gives) back\b => returns
+^(?:we |let's )?(?:can )?(?:create|construct|choose|use|provide)s? (?:an? )?(‹\d+›) that => \1
 ^(‹\d+›) (?:holds|is (?:satisfied|met)|succeeds|passes)$ => \1 is true
 ^(‹\d+›) (?:fails|does not hold|doesn't hold)$ => \1 is false
 """)
@@ -227,7 +236,7 @@ is in|exists in|appears in|occurs in => in
 ends? with => ends
 (?:do(?:es)? not|doesn't|must not|should not) (?:contain|include|have)(?: any)? => hasnot
 (?:contains?|includes?|has|have)(?: at least)?(?: one| an?| the) (?:ITEM )?(?=‹) => has
-contains?|includes? => has
+contains?|includes?|consists? of => has
 has (?:a|the) values? of|has the value|takes (?:on )?the value(?: of)?|holds => is
 (?:is )?(?:set|reset|equal|updated|initiali[sz]ed|reduced|stored) (?:to be|to|as|with) => is
 (?:is )?(?:incremented|decremented|bound|evaluated) (?:to be|to|as) => is
@@ -261,9 +270,10 @@ def _few_verbs(shape: str) -> str:
 RETURNED = "_result_"  # what the function returns
 _REFERENTS = table(
     r"""
-(?:the )?(?:(?:final|expected|desired|given|specified) )*output(?: KIND)?(?! ?‹| of)\b => output
+(?:the )?(?:(?:final|expected|desired|given) )*(?<!ed )output(?: KIND)?(?! ?‹| of)\b => output
 (?:the )?(?:return(?:ed)? value|final result|returned KIND|answer)(?! ?‹| of)\b => output
-(?:the )?(?:input|original|initial|given)(?: KIND)?(?! ?‹)\b(?= IS| [=<>!]|$) => input
+(?:the |an? )?(?:input|original|initial|given)(?: KIND)?(?! ?‹)\b(?= IS| [=<>!]|$) => input
+(?:an? (?:simple )?)?input(?: KIND)?(?! ?‹)\b(?= that (?:has|con|incl|star|ends|is)) => input
 (?:the|this) (?:(?:while|if|loop) )?(?:condition|check)\b(?! ?‹)(?= IS| [=<>!]|$) => condition
 (?:the |this )?(?:final )?(?:result|outcome)(?! ?‹| of)(?= IS| [=<>!]|$) => result
 the (?:final )?result of (?:this|the) [a-z]+(?= IS) => result
