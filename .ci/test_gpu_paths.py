@@ -76,8 +76,9 @@ class OnGpu(torch.Tensor):
     device = torch.device("cuda")
 
 
+@pytest.mark.parametrize("window", [7, 3])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_groups_of_heads_on_a_gpu(monkeypatch, dtype):
+def test_groups_of_heads_on_a_gpu(monkeypatch, dtype, window):
     """Keys and values are repeated for their heads, which every fast kernel takes."""
     calls, compute = [], packing.scaled_dot_product_attention
 
@@ -88,8 +89,8 @@ def test_groups_of_heads_on_a_gpu(monkeypatch, dtype):
     monkeypatch.setattr(packing, "scaled_dot_product_attention", attend)
     torch.manual_seed(0)
     tensors = [torch.randn(1, heads, 7, 8, dtype=dtype) for heads in (6, 2, 2)]
-    result = packing._attention(*(x.as_subclass(OnGpu) for x in tensors), 8**-0.5)
-    expected = packing._attention(*tensors, 8**-0.5)
+    result = packing._attention(*(x.as_subclass(OnGpu) for x in tensors), 8**-0.5, window)
+    expected = packing._attention(*tensors, 8**-0.5, window)
     assert calls == [(6, 6)]
     torch.testing.assert_close(result.as_subclass(torch.Tensor), expected, atol=2e-2, rtol=0)
 

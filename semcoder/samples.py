@@ -580,7 +580,11 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: 
     # No fast kernel takes fewer heads of keys than of queries in float32.
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+    if window >= length:
+        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
+    pairs = query.new_ones(length, length, dtype=torch.bool)
+    mask = pairs.tril() & pairs.triu(1 - window)
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
 
 # %% ../nbs/50_samples.ipynb #5f46dea0
 PER_SAMPLE = "per_sample"
