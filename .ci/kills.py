@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 RECIPE = Path(__file__).with_name("kills.yaml")
-STAGES = 8
+STAGES = 9
 
 
 def start(home: Path) -> subprocess.Popen:
