@@ -356,7 +356,7 @@ def _heads(node: ast.AST | None) -> Iterator[ast.AST]:
 
 @lru_cache(maxsize=1 << 12)
 def _expressions(node: ast.AST | None) -> list[str]:
-    """The expressions in a statement, its body and constants aside."""
+    """The expressions in a statement, without its body and constants."""
     chosen = [
         n for n in _heads(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)
     ]
@@ -478,7 +478,7 @@ class Search:
         self.span: set[Event] = set()  # the iterations that the text has summed up last
 
     def is_labelled(self, place: Place) -> bool:
-        """Whether the text tells the run line by line, and names the line of this place."""
+        """Whether the text describes the run line by line, and names the line of this place."""
         return self.ordered and bool(place.lines) and not place.nearest
 
     def follow(self, place: Place, event: Event) -> None:
@@ -670,7 +670,7 @@ class Comparison(Search):
             return False
 
     def is_wanted(self, claim: Claim) -> bool:
-        """Whether a claim holds for the output: of a backward text the one it starts from."""
+        """Whether a claim holds for the output; a backward text starts from its own."""
         try:
             return self.compares(claim, dict.fromkeys(RESULTS, self.run.wanted or ""))
         except Unknown:

@@ -55,7 +55,7 @@ def source(node: ast.AST) -> str:
 
 
 def equation(node: ast.expr, value: ast.expr) -> ast.expr:
-    """The condition that an expression has a value; a condition that is `True` is its own."""
+    """The condition that an expression has a value; a condition that is `True` stays as it is."""
     if kind_of(node, {}) == kind_of(value, {}) == "bool":
         return node if source(value) == "True" else negation(node)
     return ast.Compare(node, [ast.Eq()], [value])
@@ -79,7 +79,7 @@ def stated(need: ast.expr) -> str:
 
 
 def _truth_stated(test: ast.expr, word: str) -> str:
-    """That a test must be true or false, with a simple one in words, too."""
+    """The clause that a test must be true or false; simple tests are also put in words."""
     text = f"`{source(test)}` must be {word}"
     if not is_idiom(test):
         return text
@@ -268,7 +268,7 @@ B if C else A | ? B != V | = not C | = A == V | ; the other value does not fit
 class Inversion:
     """What a condition shows about its parts.
 
-    `exact`: the needs are all that it asks, so that it can be forgotten; `why`: the reason.
+    `exact`: the needs are equivalent to the condition, which can be dropped; `why`: the reason.
     """
 
     needs: list[ast.expr] = field(default_factory=list)
@@ -293,7 +293,7 @@ def invert(need: ast.expr) -> Inversion:
 
 
 def _inverted_negation(operand: ast.expr) -> Inversion:
-    """What it shows that a condition is false."""
+    """What follows from a condition that is false."""
     match operand:
         case ast.BoolOp(op=ast.Or(), values=values):
             return Inversion([*map(negation, values)], exact=True, why="both sides of `or` count")

@@ -16,7 +16,7 @@ from .wording import Wording, ordinal, patterns, table
 # %% ../nbs/34_locating.ipynb #d592bbc8
 @dataclass(frozen=True)
 class Place:
-    """Where in a run something is so. An empty place is anywhere.
+    """Where in a run a claim holds. An empty place is anywhere.
 
     `lines` are the program's own. `iteration` is the number as written: from 0 or 1, as the whole
     text has it, but from 1 if it is `ordinal` ("the first"); -1 is the last. `loop` is the line of

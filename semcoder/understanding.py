@@ -484,7 +484,7 @@ def is_simple(deed: str) -> bool:
 
 
 def with_subject(deed: str) -> str:
-    """A deed as a clause, with `@` where the subject goes."""
+    """An action as a clause, with `@` where the subject goes."""
     return deed if "@" in re.sub(r"`[^`]*`", "", deed) else f"@ {deed}"
 
 

@@ -285,7 +285,7 @@ def _is_tellable(event: Event) -> bool:
 
 
 def _coverage(run: RunIndex, mentioned: set[Event]) -> float:
-    """The share of the events worth telling that a true claim mentions.
+    """The share of the events worth mentioning that a true claim mentions.
 
     Of the whole run, or of the called function's frame, whichever is more.
     """
@@ -371,8 +371,8 @@ def verify(  # noqa: PLR0913
 
     For a backward monologue that is the run of the call it proposes, and `wanted` the output that
     this call should have. `level` is 'none', 'answer' (the paper's, section 3.2) or 'steps', which
-    wants that no claim about the run is false, that the share `threshold` of them is decided, and
-    that a forward text mentions enough of the run. `others` and `offset` are those of `check`;
+    requires that no claim about the run is false, that the share `threshold` of them is decided,
+    and that a forward text mentions enough of the run. `others` and `offset` are those of `check`;
     another `reader`, of a model for instance, may turn the text into claims. Raises
     `DataError` for another direction or level.
     """
