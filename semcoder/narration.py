@@ -378,7 +378,7 @@ _DEEDS = {
 
 
 def _written(values: dict[str, str]) -> dict[str, str]:
-    """The values that have a literal; of others, such as functions, nothing can be checked."""
+    """The values that have a literal; others, such as functions, cannot be checked."""
     return {name: value for name, value in values.items() if not value.startswith("<")}
 
 

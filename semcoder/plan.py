@@ -450,7 +450,7 @@ def estimate(sections: Sections, like: Run, device: str = "") -> Estimate:
 
     `like` is a finished small run, and `device` a name in `DEVICES`, by default this machine.
     Raises `RecipeError` for an unknown device, and `EngineError` for a model whose configuration
-    cannot be had.
+    cannot be loaded.
     """
     chosen, works = find_device(device), list(works_of(sections, like))
     table = pd.DataFrame(map(vars, works))

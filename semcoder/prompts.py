@@ -661,8 +661,8 @@ def _quoted(text: str) -> str:
 def find_programs(text: str, entry_point: str = "") -> list[str]:
     """The different programs in a text that define `entry_point`, in order.
 
-    With '' they are those that define any function or class, or read input. Programs stand in
-    fences, or as bare code between prose, or in strings; what a model thinks before it answers
+    With '' they are those that define any function or class, or read input. Programs are in
+    fences, in bare code between prose, or in strings; what a model thinks before it answers
     (`<think>`) does not count where it goes on after that.
     """
     text = _normal(text)

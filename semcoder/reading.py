@@ -797,7 +797,7 @@ class _Clauses(Located):
             self.emit(kind, self.at.span, **fields)
 
     def _value_kind(self, expression: str, relation: str, value: str) -> str:
-        """Arithmetic if no name of the program is there; a return, of a call of its own."""
+        """Arithmetic without a name of the program; a return for a call of its functions."""
         if not expression:
             return "" if self.at.mode == "constraint" or self.fenced else "value"
         if not names_in(expression, value) & self.words.names:

@@ -274,7 +274,7 @@ class Line:
         return "".join(self.pieces)
 
     def add(self, piece: str, start: int, end: int) -> None:
-        """Puts the reading of the text from `start` to `end` behind the line."""
+        """Adds the reading of the text from `start` to `end` to the line."""
         self.pieces.append(piece)
         self.starts += [start] * len(piece)
         self.ends += [end] * len(piece)
