@@ -390,7 +390,7 @@ def callers(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def require_stack(levels: int) -> None:
-    """Raises RecursionError when the stack has not this many levels left."""
+    """Raises RecursionError when the stack has fewer levels left."""
     if levels:
         require_stack(levels - 1)
 

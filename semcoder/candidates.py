@@ -429,7 +429,7 @@ class Places:
 
 
 def _edges(events: list[Event], time: str) -> list[Event]:
-    """Of events in a row only the first or last, if a place is a start or end."""
+    """Only the first or last of events in a row, if a place is a start or end."""
     if time == "start":
         later = {event.following for event in events}
         return [event for event in events if event not in later]
@@ -592,7 +592,7 @@ class Comparison(Search):
     def compares(self, claim: Claim, state: Mapping[str, str], event: Event | None = None) -> bool:
         """Whether `expression relation value` holds in a state.
 
-        The new value of `text` may be `text[1:]`, of the old one: before the event.
+        The new value of `text` may be `text[1:]` of the old text, before the event.
         """
         if any(self.run.lacks(text, state) for text in (claim.expression, claim.value)):
             return False

@@ -564,7 +564,7 @@ runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alte
 
 
 def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]:
-    """vLLM's options for a model, or an adapter and its base, on the GPUs or the CPU of here."""
+    """vLLM's options for a model, or an adapter and its base, on this machine's GPUs or CPU."""
     import torch
 
     gpus, folder = torch.cuda.device_count(), model_path(model).resolve()
