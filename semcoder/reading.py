@@ -569,7 +569,7 @@ class _Clauses(Located):
     def _say_truth(
         self, condition: str, relation: str, value: str, chain: tuple[str, ...] = ()
     ) -> bool:
-        """A condition is true or false; without one, it is the condition of the place."""
+        """A condition is true or false; without one, that of the place is meant."""
         forms = self.claims[-1] if 0 <= self.at.open == len(self.claims) - 1 else None
         if forms and self.labelled and forms.expression == condition:
             # "x > 3 = 5 > 3, so it is true": the claim before has its forms.
@@ -618,11 +618,11 @@ class _Clauses(Located):
         return test and self._say_truth(condition, relation, value)
 
     def _say_removed(self, value: str, relation: str, _value: str) -> bool:
-        """ "`5` is removed"; for a variable the meaning is not clear."""
+        """ "`5` is removed"; of a variable it is not clear what that means."""
         return is_literal(value) and self._say_adds("", relation, value)
 
     def _say_state(self, condition: str, relation: str, value: str) -> bool:
-        """A predicate of a value, which is not a condition of the program."""
+        """A predicate of a value, which is no condition of the program."""
         self.say("value", condition, relation, value)
         return True
 
@@ -797,7 +797,7 @@ class _Clauses(Located):
             self.emit(kind, self.at.span, **fields)
 
     def _value_kind(self, expression: str, relation: str, value: str) -> str:
-        """Arithmetic without a name of the program; a return for a call of its functions."""
+        """Arithmetic if no name of the program is there; a return, of a call of its own."""
         if not expression:
             return "" if self.at.mode == "constraint" or self.fenced else "value"
         if not names_in(expression, value) & self.words.names:
@@ -894,7 +894,7 @@ class _Reader(_Clauses):
         self._finish(count, outer)
 
     def _announces(self, asides: bool) -> bool:
-        """Whether a sentence only announces the next: "The result is:", "We have to choose"."""
+        """Whether a sentence only tells what comes next: "The result is:", "We have to choose"."""
         text = self.at.text
         if SAYS["plan"].search(text):
             self.emit("prose", (0, len(text)))
@@ -980,7 +980,7 @@ class _Reader(_Clauses):
         self.emit("hypothesis", span, expression=" and ".join(known), **result)
 
     def _aside(self, preceding: str, match: re.Match) -> None:
-        """Reads the content of parentheses, about the expression before them."""
+        """Reads what stands in parentheses, about the expression before them."""
         subject = re.search(rf"{EXPRESSION} *$", preceding)
         self.last = self.text_of(subject[1]) if subject else ""
         self.at.span = match.span(1)
