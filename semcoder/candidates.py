@@ -356,7 +356,7 @@ def _heads(node: ast.AST | None) -> Iterator[ast.AST]:
 
 @lru_cache(maxsize=1 << 12)
 def _expressions(node: ast.AST | None) -> list[str]:
-    """The expressions in a statement, its body and constants aside."""
+    """The expressions in a statement, without its body and constants."""
     chosen = [
         n for n in _heads(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)
     ]
@@ -429,7 +429,7 @@ class Places:
 
 
 def _edges(events: list[Event], time: str) -> list[Event]:
-    """Of events in a row only the first or last, if a place is a start or end."""
+    """Only the first or last of events in a row, if a place is a start or end."""
     if time == "start":
         later = {event.following for event in events}
         return [event for event in events if event not in later]
@@ -478,7 +478,7 @@ class Search:
         self.span: set[Event] = set()  # the iterations that the text has summed up last
 
     def is_labelled(self, place: Place) -> bool:
-        """Whether the text tells the run line by line, and names the line of this place."""
+        """Whether the text describes the run line by line, and names the line of this place."""
         return self.ordered and bool(place.lines) and not place.nearest
 
     def follow(self, place: Place, event: Event) -> None:
@@ -592,7 +592,7 @@ class Comparison(Search):
     def compares(self, claim: Claim, state: Mapping[str, str], event: Event | None = None) -> bool:
         """Whether `expression relation value` holds in a state.
 
-        The new value of `text` may be `text[1:]`, of the old one: before the event.
+        The new value of `text` may be `text[1:]` of the old text, before the event.
         """
         if any(self.run.lacks(text, state) for text in (claim.expression, claim.value)):
             return False
@@ -670,7 +670,7 @@ class Comparison(Search):
             return False
 
     def is_wanted(self, claim: Claim) -> bool:
-        """Whether a claim holds for the output: of a backward text the one it starts from."""
+        """Whether a claim holds for the output; a backward text starts from its own."""
         try:
             return self.compares(claim, dict.fromkeys(RESULTS, self.run.wanted or ""))
         except Unknown:
