@@ -63,12 +63,20 @@ class Values(Comparison):
             return self._decide_inner(claim)
         anywhere = self.run.moments(claim.expression) or self._moments_of_value(claim)
         if not anywhere:
-            if self._never_set(claim):
-                return Judgement("false", f"{claim.expression} has no value in the run")
-            return self.decide_arithmetic(claim)
+            return self._decide_constant(claim)
         if self._is_not_set(claim):
             return Judgement("false", f"L{claim.place.lines[0]} does not set {claim.expression}")
         return self._settle_value(claim, self._widened(claim), anywhere)
+
+    def _decide_constant(self, claim: Claim) -> Judgement:
+        """The verdict on an expression without variables; the name of a method is a call of it."""
+        sources = self.run.calls_named(claim.expression)
+        if sources:
+            judged = [self.decide_value(replace(claim, expression=source)) for source in sources]
+            return min(judged, key=lambda one: ("true", "unknown", "false").index(one.verdict))
+        if self._never_set(claim):
+            return Judgement("false", f"{claim.expression} has no value in the run")
+        return self.decide_arithmetic(claim)
 
     def _moments_of_value(self, claim: Claim) -> list[Event]:
         return self.run.moments(claim.value) if claim.relation in ("in", "not in") else []
@@ -384,7 +392,10 @@ class Flow(Values):
         """The verdict on the outcome of a condition that the text does not repeat."""
         holds, anywhere = partial(self._is_true, claim), self.run.tests
         if claim.place.lines and not self.ordered and not self._tests(claim.place):
-            return Judgement("unknown", "the line tests nothing")
+            # the line runs, or not, because of the test before it
+            before = [test.step.line for test in anywhere if test.step.line < claim.place.lines[0]]
+            lines = (max(before, default=0),)
+            claim = replace(claim, place=replace(claim.place, lines=lines, nearest=True))
         if is_empty(claim.place):
             return self.next(anywhere, holds)
         return self.settle(claim.place, holds, anywhere, f"it is not {claim.value.lower()}")
@@ -690,9 +701,19 @@ class Calls(Flow):
             judged = Judgement("unknown", "it cannot be computed")
         if self.run.own_call and claim.kind != "answer":
             judged = self.of_proposal(claim, judged)
+        if judged.verdict == "unknown" and self._is_invented(claim):
+            judged = Judgement("false", f"{claim.value[:60]} comes up nowhere in the run")
         if judged.verdict == "true" and judged.event:
             self.follow(claim.place, judged.event)
         return replace(claim, verdict=judged.verdict, reason=judged.reason)
+
+    def _is_invented(self, claim: Claim) -> bool:
+        """Whether a claim of a forward text has a value that the run has nowhere."""
+        if self.run.own_call or claim.kind not in ("value", "mention", "arithmetic"):
+            return False
+        if claim.kind != "mention":
+            return claim.relation in ("==", "+=") and self.run.is_foreign(claim.value)
+        return any(map(self.run.is_foreign, map(repr, object_of(claim.value))))
 
     def decide_return(self, claim: Claim) -> Judgement:
         """Whether a function, or a call of it, returns a value."""
