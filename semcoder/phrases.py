@@ -127,7 +127,12 @@ E is caught|(?:the handler |the )?except E (?:catches it|is entered) => exceptio
 (?:ACTOR|LOOP )(?:check|execute|evaluate|perform|calculate)s? E => ran | {0} | |
 E is (?:evaluated|checked|executed|computed|calculated|performed|called) => ran | {0} | |
 E is (?:defined|created|initialized)|(?:the )?return E is (?:executed|reached) => ran | {0} | |
-(?:.* )?iterat(?:es|e|ing) (?:over|through) (?:.* )?E => ran | {0} | |
+(?:.* )?(?:iterat|loop|rang|go)(?:es|e|ing|s) .*\bfrom E (?:up |down )?to E => range | {0} | | {1}
+(?!‹\d+› is )(?:.* )?(?:ranging|ranges?|values)(?: is)? (?:from )?E to E => range | {0} | | {1}
+(?:.* )?(?:iterat|loop|go)(?:es|e|ing|s) (?:over|through) (?:.* )?E => loops | {0} | |
+(?:.* )?(?:iterat|loop)(?:es|e|ing|s) (?:over|through) [a-z ]+ => ran | | |
+(?:the function |it |we )?returns PHRASE => return | | |
+E maps to E => entry | {0} | | {1}
 (?:it|they|this|that) (?:is|does|has|do) => truth | | == | True
 (?:it|they|this|that) (?:isnot|does not|has not|do not)(?: E)? => truth | | == | False
 there is no CLASS in E => value | any(c.{0}() for c in {1}) | == | False
@@ -149,6 +154,7 @@ _WORDS = {
     "less than": "<",
 }
 _CHAIN = compiled(r"E((?: (?:is|==) E)+)")
+_CHANGING = "append extend insert remove sort reverse clear update add discard".split()
 _RETURNS = compiled(r"(?:ACTOR|E )returns? (‹\d+›(?: is ‹\d+›)*)")
 
 # %% ../nbs/34_phrases.ipynb #ce12969e
@@ -299,12 +305,20 @@ class Phrases(Rows):
         self, expression: str, relation: str, value: str, chain: tuple[str, ...] = ()
     ) -> bool:
         """What an expression is; a value can go on from the claim before."""
+        if relation == "==" and value != "None":
+            expression = self._changed_by(expression)
         literal = is_literal(expression)
         if literal and is_literal(value) and relation == "==":
             return True  # "'a' becomes 'b'" is about something else
         if literal and not chain and relation in ("==", "!="):
             expression, value = value, expression
         return self._say_equal(expression, relation, value, chain)
+
+    def _changed_by(self, expression: str) -> str:
+        """The object that a call changes, of which "`xs.sort()` gives `[1, 2]`" speaks."""
+        tree = tree_of(expression)
+        name = tree.func.attr if owner_of(expression) != expression else ""
+        return owner_of(expression) if name in _CHANGING else expression
 
     def _say_equal(
         self, expression: str, relation: str, value: str, chain: tuple[str, ...] = ()
@@ -409,6 +423,22 @@ class Phrases(Rows):
         if self.place.lines or code:
             fields = {"expression": ran, "relation": ">=", "value": "1"}
             self.emit("count", self.at.span, replace(self.place, nearest=True), **fields)
+        return True
+
+    def _say_loops(self, iterated: str, _relation: str, _value: str) -> bool:
+        """A loop goes through a value."""
+        fields = {"expression": f"over {iterated}", "relation": ">=", "value": "1"}
+        self.emit("count", self.at.span, replace(self.place, nearest=True), **fields)
+        return True
+
+    def _say_range(self, first: str, _relation: str, last: str) -> bool:
+        """A loop goes from one number to another."""
+        self.emit("range", self.at.span, expression=first, value=last)
+        return True
+
+    def _say_entry(self, key: str, _relation: str, value: str) -> bool:
+        """A dictionary has a key with a value."""
+        self.emit("entry", self.at.span, expression=key, value=value)
         return True
 
     def _say_next(self, *_parts: str) -> bool:

@@ -47,7 +47,8 @@ _RESULT = compiled(
 )
 _PRONOUN = re.compile(r"(it|this|that|which|they|both|these) (?=is|has|starts|ends|not|[<>=!]|in)")
 _MANY_FINE = re.compile(
-    r"\b(?:is any|at all|^no|there is no|is (?:both|all)(?= ‹)|both(?= (?:is|‹)))\b"
+    r"\b(?:is any|at all|^no|there is no|is (?:both|all)(?= ‹)|both(?= (?:is|‹))"
+    r"|(?:over|through) (?:each|every|all))\b"
 )
 _NAMED = compiled(r"\b(NOUN) +E|E +(NOUN)\b")
 _PROPOSAL = re.compile(
@@ -125,7 +126,9 @@ class _Clauses(Phrases):
         pieces = []
         start, word = 0, ""
         for match in _CONNECTIVE.finditer(text):
-            if match[1] != "if" or not SAYS["asks"].search(text, start, match.start()):
+            asked = match[1] == "if" and SAYS["asks"].search(text, start, match.start())
+            direct = match[1] == "results in" and text[: match.start()].rstrip().endswith("›")
+            if not asked and not direct:
                 pieces.append((word, start, match.start()))
                 word, start = match[1] or ",", match.end()
         return [*pieces, (word, start, len(text))]
@@ -210,7 +213,8 @@ class _Clauses(Phrases):
             self.last = _only(mentioned, text.endswith("›"))
         if re.search(r"\b(?:substring|slice|assigned)\b.* from .* to ‹\d+›$", text):
             self.last = ""
-        if not read and re.match(r"(?:the function |it |and )*returns\b", text):
+        valued = any(map(is_literal, mentioned))
+        if not valued and re.match(r"(?:the function |it |and )*returns\b", text):
             self.last = RETURNED
 
     def _told(self, text: str) -> bool:
@@ -313,6 +317,8 @@ class _Clauses(Phrases):
         word = self.at.word
         if word in ("and", "or", ","):
             return False
+        if self.at.colon:
+            return True  # a key, its value follows
         if word == "containing":
             return bool(self.subject) and self._say_has(self.subject, "in", value)
         if self.fenced:
@@ -331,6 +337,8 @@ class _Clauses(Phrases):
         """A value after a heading: "The result is:"."""
         header = self.canonical(self.header)
         subject = re.fullmatch(rf"{EXPRESSION}(?: is(?: \w+)?)?", header)
+        if subject and is_literal(self.text_of(subject[1])):
+            return self._say_entry(self.text_of(subject[1]), "", value)
         if subject:
             return self._say_value(self.text_of(subject[1]), "==", value)
         if re.search(r"\breturn(?:s|ed)?\b", header):
