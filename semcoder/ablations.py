@@ -91,7 +91,7 @@ class AblationsConfig(Config):
     max_length: int = 512
     token_budget: int = 1500
     freeze_embeddings: bool = False
-    samples: int = 16
+    samples: str = "16"
     corruption_rate: float = 0.5
     few_shot: int = 2
     lora_rank: int = 32
@@ -114,7 +114,8 @@ class AblationsConfig(Config):
 # %% ../nbs/62_ablations.ipynb #8d0f62ab
 FACTORS = ("format", "equal_samples", "direction", "filter", "errors", "size", "source")
 FALSE_STEP = "false step"  # the level of variants whose texts have one, before a right answer
-EQUAL = ", equal samples"  # ends the names of what is compared at equal samples
+EQUAL = ", {} samples"  # ends the names of what is compared at equal samples
+_ERRORS = {"10% of texts false": 0.1, "30% of texts false": 0.3, "all texts false": 1.0}
 
 
 def mixture_of(style: str, directions: str) -> str:
@@ -126,11 +127,16 @@ def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
     """The factor and the name of each variant, with the fields that differ from the reference."""
     reference, rows = config.reference, []
     styles = [reference, *(style for style in split_list(config.formats) if style != reference)]
-    equal = {"tokens": 0, "samples": config.samples}
+    sizes = [int(size) for size in split_list(config.samples)]
     for style in styles:
         learned = {"style": style, "mixture": mixture_of(style, config.directions)}
         rows.append(("format", style, learned))
-        rows.append(("equal_samples", style + EQUAL, learned | equal))
+        for size in sizes:
+            equal = learned | {"tokens": 0, "samples": size}
+            rows.append(("equal_samples", f"{style}{EQUAL.format(size)}", equal))
+    for size, (name, errors) in product(sizes, _ERRORS.items()):
+        spoiled = {"level": FALSE_STEP, "errors": errors, "tokens": 0, "samples": size}
+        rows.append(("errors", f"{name}{EQUAL.format(size)}", spoiled))
     for direction in ("forward", "backward"):
         rows.append(("direction", direction, {"mixture": mixture_of(reference, direction)}))
     rate, tokens = config.corruption_rate, config.token_budget
@@ -138,9 +144,6 @@ def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
         *rows,
         ("filter", "unfiltered", {"level": "none", "errors": rate}),
         ("filter", "answers checked", {"level": "answer", "errors": rate}),
-        ("errors", "10% of texts false", {"level": FALSE_STEP, "errors": 0.1}),
-        ("errors", "30% of texts false", {"level": FALSE_STEP, "errors": 0.3}),
-        ("errors", "all texts false", {"level": FALSE_STEP, "errors": 1.0}),
         ("size", "half", {"tokens": tokens // 2}),
         ("size", "quarter", {"tokens": tokens // 4}),
         ("source", "real", {"source": "real"}),
@@ -160,7 +163,8 @@ def variants(config: AblationsConfig) -> list[Variant]:
     """The variants of a configuration's factors, each under all its seeds.
 
     The reference is always there and comes first. Each is trained on `token_budget` tokens, those
-    of 'equal_samples' on `samples` samples. `RecipeError` for an unknown factor or format.
+    of 'equal_samples' and 'errors' on each number of `samples`. `RecipeError` for an unknown factor
+    or format.
     """
     _check_names(config)
     wanted, chosen, reference = split_list(config.factors), [], config.reference
@@ -171,7 +175,10 @@ def variants(config: AblationsConfig) -> list[Variant]:
     }
     rows = sorted(_factors(config), key=lambda row: FACTORS.index(row[0]))
     for (factor, name, fields), seed in product(rows, split_list(config.seeds)):
-        if factor in wanted or name == reference:
+        is_needed = (
+            factor == "equal_samples" and "errors" in wanted and fields["style"] == reference
+        )
+        if factor in wanted or name == reference or is_needed:
             chosen.append(Variant(name, factor, seed=int(seed), **(usual | fields)))
     asks_base = config.few_shot and "format" in wanted
     for style in ("direct", reference) if asks_base else ():
@@ -402,6 +409,11 @@ def scores_of(
     return scores
 
 
+def _reference_of(variant: Variant, config: AblationsConfig) -> str:
+    """The name of what a variant is compared with: the reference at as many samples."""
+    return config.reference + (EQUAL.format(variant.samples) if variant.samples else "")
+
+
 def against_reference(
     scores: Iterable[Score],
     verdicts: list[Verdict],
@@ -409,12 +421,10 @@ def against_reference(
     config: AblationsConfig,
 ) -> list[Comparison]:
     """Each variant paired with its reference, on each benchmark."""
-    factor_of, comparisons = {v.name: v.kind for v in chosen}, []
-    reference = config.reference
-    means = {(s.benchmark, s.model): s for s in scores if s.model in factor_of}
+    references, comparisons = {v.name: _reference_of(v, config) for v in chosen}, []
+    means = {(s.benchmark, s.model): s for s in scores if s.model in references}
     for (bench, name), s in means.items():
-        equal = factor_of[name] == "equal_samples"
-        other = means.get((bench, reference + EQUAL if equal else reference))
+        other = means.get((bench, references[name]))
         if other and other is not s:
             comparisons.append(compare(other, s, verdicts, config.seed))
     return comparisons

@@ -474,7 +474,7 @@ def read_results(run: Run) -> Results:
 # %% ../nbs/70_figures.ipynb #31c9e5f4
 FEW = 30  # a benchmark or a bin of fewer items is not drawn, and not set beside the paper
 # Which scores belong to a table is a condition on the columns of `score_frame`.
-_FORMATS = "(few-shot )?(direct|scratchpad|next|concise|states|monologue)(, equal samples)?"
+_FORMATS = "(few-shot )?(direct|scratchpad|next|concise|states|monologue)(, [0-9]+ samples)?"
 _REFINED = (
     "stage == 'refinement' and is_last and style != 'resample'"
     " and metric.str.startswith('oracle: ') and sampling.str.startswith('greedy')"

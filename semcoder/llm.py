@@ -23,11 +23,11 @@ import sys
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import astuple, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +391,7 @@ class TransformersEngine(Engine):
         self.reload()
         set_threads(self._weights, threads)
         self.context = self._weights.config.max_position_embeddings
+        self._closing: dict[str, Collection[int]] = {}  # by the last characters of stop strings
         ends = self._weights.generation_config.eos_token_id
         self._ends = {self.tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
 
@@ -428,10 +429,31 @@ class TransformersEngine(Engine):
 
     def _end(self, written: list[int], sampling: Sampling) -> str:
         """Why a sequence has ended with its last token; '' when it has not."""
-        tail = self._text(written[-_STOP_TOKENS:])
-        if written[-1] in self._ends or cut(tail, sampling.stop) != tail:
+        if written[-1] in self._ends:
             return "stop"
+        if written[-1] in self._last_tokens(sampling.stop):
+            tail = self._text(written[-_STOP_TOKENS:])
+            if cut(tail, sampling.stop) != tail:
+                return "stop"
         return "length" if len(written) == sampling.max_tokens else ""
+
+    def _last_tokens(self, stop: Sequence[str]) -> Collection[int]:
+        """The tokens that can complete a stop string: its last character is in them."""
+        key = "".join(text[-1:] for text in stop)
+        if key not in self._closing:
+            last = set(key)
+            texts = self._pieces if last else []
+            tokens = {i for i, text in enumerate(texts) if last & {*text}}
+            # Some tokenizers show no space of a token alone, and a part of a character as none.
+            is_sure = key.isascii() and not any(map(str.isspace, last))
+            self._closing[key] = tokens if is_sure else range(len(self._pieces))
+        return self._closing[key]
+
+    @cached_property
+    def _pieces(self) -> list[str]:
+        """The text of each token alone."""
+        ids = [[token] for token in range(len(self.tokenizer))]
+        return self.tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False)
 
     def _output(self, row: Any, sampling: Sampling) -> Output:
         """A finished row's text, decoded behind the prompt's last token.

@@ -188,7 +188,7 @@ def _missing_files(task: Task) -> Iterator[Need]:
 # %% ../nbs/80_reproduce.ipynb #6db0c85c
 _EMBEDDED = "smollm2-135m-instruct"
 _MODEL_KEYS = ("teacher", "input_model", "model", "rationale_model", "author", "base")
-_NO_SOURCES = ("", "narrator", "base", "tuned")
+_NO_SOURCES = ("", "narrator", "base", "tuned", "scratch")
 
 
 def split(text: str) -> list[str]:

@@ -399,8 +399,7 @@ def _take(samples: list[Sample], entry: str, weight: float, seed: int) -> list[S
 def practice_samples(count: int, seed: int = 0) -> list[Sample]:
     """The first exercises of a seed."""
     samples = []
-    for index in range(count):
-        prompt, response = practice(index, seed=seed)
+    for index, (prompt, response) in enumerate(practice(range(count), seed)):
         samples.append(Sample("practice", "direct", prompt, response, f"practice {seed} {index}"))
     return samples
 

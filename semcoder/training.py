@@ -170,15 +170,15 @@ SCRATCH = "scratch"
 _WINDOW = 32  # tokens
 _END, _SUFFIX = "<|endoftext|>", "</w>"
 _SIGNS = r"()\[\]{},:;."
-# Line breaks with the indent after them; tags and labels; words; numbers; strings; signs.
+# Line breaks with the indent after them; comments; tags and labels; words; numbers; strings; signs.
 _WORDS = (
-    r"\n *|\[/?[A-Z]+\d*\]|[A-Za-z_]+|\d+|'[^'\n]*'|\"[^\"\n]*\"|"
+    r"\n *|  #|\[/?[A-Z]+(?:-?\d+)?\]|[A-Za-z_]+|\d+|'[^'\n]*'|\"[^\"\n]*\"|"
     rf"[{_SIGNS}]|[^\sA-Za-z_\d{_SIGNS}'\"]+|['\"]"
 )
 # Where Python has no space: at an end, before a comma, after a bracket, between a name and its own.
 _JOINED = (
-    r" (?=\n|\z|[),:;.\]}])|(?<=[(\[{]) |(?<=\.) (?=[a-z])|"
-    r"(?<=[\w)])(?<!return|while|if|in|and|or|not|is) (?=[(\[])"
+    r" (?=\n|\z|  #|[),:;.\]}])|(?<=[(\[{]) |(?<=\.) (?=[a-z])|"
+    r"(?<=[\w)])(?<!return|while|if|in|and|or|not|is) (?=[(\[])(?!\[/?[A-Z])"
 )
 _ENDS = " ".join(map(chr, [*range(33, 127), *range(0xC0, 0x100)]))  # all that a word can end in
 
