@@ -117,6 +117,8 @@ class Ending(NamedTuple):
 
 OUTPUT = "__output__"
 RESULTS = (OUTPUT, "result", "output", "answer")  # the run's result, where no variable is so called
+_FOREIGN = 3  # characters, from which on a value is not met by chance
+_LOOKED_INTO = 100  # events
 _EVALUATIONS = 10_000  # for one text, so that no text takes long
 _reads = lru_cache(maxsize=1 << 13)(reads)
 
@@ -264,6 +266,14 @@ class RunIndex:
         fits = re.compile(rf"(?:.*\.)?{form}", re.DOTALL).fullmatch
         return [line for line, node in statements if any(map(fits, _expressions(node)))]
 
+    def calls_named(self, name: str) -> list[str]:
+        """The calls in the program of a method that a text calls by its name alone."""
+        if not name.isidentifier() or name in self.program.names:
+            return []
+        nodes = [node for node in ast.walk(self.program.tree) if isinstance(node, ast.Call)]
+        named = [n for n in nodes if isinstance(n.func, ast.Attribute) and n.func.attr == name]
+        return [*dict.fromkeys(map(_unparsed, named))]
+
     def gains(self, before: Mapping[str, str], after: Mapping[str, str], item: str) -> bool:
         """Whether an object has an item or a piece in one state that it lacks in another."""
         for name, value in after.items():
@@ -285,6 +295,37 @@ class RunIndex:
         return values
 
     @cached_property
+    def _written(self) -> str:
+        """The text of the program and of all values of the run."""
+        states = chain.from_iterable((event.before, event.after) for event in self.events)
+        values = {*self.values, *chain.from_iterable(state.values() for state in states)}
+        for event in self.events[:_LOOKED_INTO] if self.hides_values else ():
+            values |= self._inner_values(event)
+        return _inner_text(" ".join([self.code, self.own_call, *values]))
+
+    def _inner_values(self, event: Event) -> set[str]:
+        """The values of the expressions inside the comprehensions of a statement."""
+        values = set()
+        for node in _comprehensions(event.statement):
+            names = {*chain(*map(_targets, node.generators))}
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.expr) and n is not node]
+            try:
+                states = self._iterate(node.generators, sorted(names), event.before)
+            except Unknown:
+                continue
+            for state in states:
+                values |= {*filter(None, (self.value_or_none(_unparsed(n), state) for n in inner))}
+        return values
+
+    def is_foreign(self, value: str) -> bool:
+        """Whether a long literal comes up nowhere in the run, not even as a part of a value."""
+        obj = object_of(value)
+        if obj is NO_VALUE or isinstance(obj, int | float) or DOTS.search(value):
+            return False
+        text = _inner_text(repr(obj))[1:-1]
+        return len(text) >= _FOREIGN and text not in self._written
+
+    @cached_property
     def inner_names(self) -> set[str]:
         """The variables of comprehensions, which a trace does not record."""
         loops = [n for n in ast.walk(self.program.tree) if isinstance(n, ast.comprehension)]
@@ -296,7 +337,8 @@ class RunIndex:
         Filters are left out: they see all items. Raises Unknown.
         """
         states = []
-        for loops in _inner_loops(event.statement):
+        for node in _comprehensions(event.statement):
+            loops = node.generators
             targets = {*chain(*map(_targets, loops))}
             if names <= targets:
                 states += self._iterate(loops, sorted(targets), event.before)
@@ -342,10 +384,15 @@ def _targets(loop: ast.comprehension) -> set[str]:
     return {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
 
 
+def _inner_text(text: str) -> str:
+    """A text without spaces, with one kind of quotes."""
+    return re.sub(r"\s+", "", text.replace('"', "'"))
+
+
 @lru_cache(maxsize=1 << 12)
-def _inner_loops(statement: ast.AST | None) -> list[list[ast.comprehension]]:
-    """The loops of each comprehension of a statement."""
-    return [n.generators for n in _heads(statement) if isinstance(n, _COMPREHENSIONS)]
+def _comprehensions(statement: ast.AST | None) -> list[Any]:
+    """The comprehensions of a statement."""
+    return [node for node in _heads(statement) if isinstance(node, _COMPREHENSIONS)]
 
 
 def _heads(node: ast.AST | None) -> Iterator[ast.AST]:

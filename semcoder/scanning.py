@@ -349,6 +349,9 @@ class Scanner:
         """The sides of `a = b = c`, or the one expression."""
         if tree_of(code) is not None:
             return self._side(code)
+        entry = tree_of(f"{{{code}}}")
+        if isinstance(entry, ast.Dict) and len(entry.keys) == 1 and is_literal(f"{{{code}}}"):
+            return " maps to ".join(self._side(ast.unparse(n)) for n in ast.iter_child_nodes(entry))
         pairs = _pairs(code)
         sides = []
         start = position = 0

@@ -95,6 +95,9 @@ SHORT = {
     "WORD": rf"(?:(?!(?:{_FUNCTION})\b)[a-z][a-z'-]*(?:[^s\W]|ss|us)|(?:{_NOUN}|{_ITEM})s|indices)",
     "THING": r"(?:(?:the|an?|this|its|our|these|that|each) )?"
     rf"(?:(?!(?:{_FUNCTION})\b)[a-z-]++ ?){{1,3}}",
+    # What is returned, in words that do not say its value.
+    "PHRASE": r"(?:it|(?:the|this|an?|its) (?!index|number|count|same)"
+    rf"[a-z-]+(?: [a-z-]+)*(?: {EXPRESSION})?)",
     "NTHE": rf"(?:the [a-z]+ )?{EXPRESSION}",
     "E": EXPRESSION,
 }
@@ -184,6 +187,10 @@ concatenati(?:on of|ng) E (?:and|with) E => {0} + {1}
 (?:value|contents?|result|elements|values) of E => {0}
 """,
     r"(?<![\w‹])(?:%s)(?!\w)",
+)
+_ENTRY = compiled(
+    r"(?:\bkey E (?:(?!no |not |never )[a-z]+ |E )*?values? (?:of |is |as |to |must be )*E"
+    r"|\b(?:value|count|frequency) (?:for|of|associated with|at) (?:the )?key E (?:[a-z]+ )+?E)$"
 )
 _NTH = compiled(r"(?:the )?ORD (?:(to )?(last) )?UNIT (?:of|in) E")
 # A part of something that the clause does not name.
@@ -284,6 +291,12 @@ the (?:final )?result of (?:this|the) [a-z]+(?= IS) => result
 )
 
 # %% ../nbs/34_wording.ipynb #b79c24c7
+def _mapping(match: re.Match) -> str:
+    """What a key and its value say: the first and the last expression of a phrase."""
+    numbers = re.findall(EXPRESSION, match[0])
+    return f"‹{numbers[0]}› maps to ‹{numbers[-1]}›"
+
+
 class Wording(Scanner):
     """Reads clauses in few words. A reader of texts knows what "the list" is, see `referent`."""
 
@@ -303,6 +316,7 @@ class Wording(Scanner):
     def canonical(self, text: str) -> str:
         """A clause with few words."""
         text = re.sub(r"\s+", " ", _LEFT_OUT["filler"].sub(" ", text)).strip(" ,.")
+        text = _ENTRY.sub(_mapping, text)
         text = _LEFT_OUT["leading"].sub("", self._named(self._valued(text)))
         for _ in range(4):
             before = text
