@@ -87,7 +87,7 @@ class Flow(Values):
         return self.settle(claim.place, holds, anywhere, f"it is not {claim.value.lower()}")
 
     def _decide_closed(self, claim: Claim) -> Judgement:
-        """The verdict on a condition without variables: of a labelled line it is its test."""
+        """The verdict on a condition without variables: at a labelled line, of its test."""
         judged = self.decide_arithmetic(_as_value(claim))
         tests = self._tests(claim.place)
         if judged.verdict != "true" or claim.place.nearest or not tests:
@@ -387,7 +387,7 @@ class Flow(Values):
         return self.decide_condition(replace(claim, value=claim.value or "True"))
 
     def of_proposal(self, claim: Claim, judged: Judgement) -> Judgement:
-        """The verdict in a backward text, which may speak of other inputs than its answer."""
+        """The verdict in a backward text, which may be about other inputs than its answer."""
         if judged.verdict != "unknown" and self._proposes(claim):
             self.elsewhere = judged.verdict == "false" and not _MUST.search(claim.text)
             if judged.verdict == "true" and self.run.fails and claim.kind == "constraint":
@@ -474,7 +474,7 @@ class Calls(Flow):
         return self._settle_returned(replace(claim, expression=wanted), returns, is_call)
 
     def _returns_at(self, place: Place) -> list[Event]:
-        """The returns of the function of a place: the own one without a name or a label."""
+        """The returns of the function of a place, or of the called function."""
         function = place.function
         if not place.lines or place.nearest:
             function = function or self.run.own[0].step.function

@@ -432,7 +432,7 @@ class _Reader(_Clauses):
         self._finish(count, outer)
 
     def _announces(self, asides: bool) -> bool:
-        """Whether a sentence only tells what comes next: "The result is:", "We have to choose"."""
+        """Whether a sentence only announces the next: "The result is:", "We have to choose"."""
         text = self.at.text
         if SAYS["plan"].search(text):
             self.emit("prose", (0, len(text)))
@@ -518,7 +518,7 @@ class _Reader(_Clauses):
         self.emit("hypothesis", span, expression=" and ".join(known), **result)
 
     def _aside(self, preceding: str, match: re.Match) -> None:
-        """Reads what stands in parentheses, about the expression before them."""
+        """Reads the content of parentheses, about the expression before them."""
         subject = re.search(rf"{EXPRESSION} *$", preceding)
         self.last = self.text_of(subject[1]) if subject else ""
         self.at.span = match.span(1)

@@ -177,7 +177,7 @@ class Values(Comparison):
     def binds(self, claim: Claim) -> bool:
         """Whether a claim says that a name gets a value.
 
-        Of an iteration with its number the state at its beginning may be meant.
+        For an iteration with a number the text may mean the state at its beginning.
         """
         changes = _is_change(claim)
         if not changes and claim.kind == "value" and self.is_step(claim):
