@@ -320,9 +320,9 @@ class Phrases(Rows):
 
     def _changed_by(self, expression: str) -> str:
         """The object that a call changes, of which "`xs.sort()` gives `[1, 2]`" speaks."""
-        tree = tree_of(expression)
-        name = tree.func.attr if owner_of(expression) != expression else ""
-        return owner_of(expression) if name in _CHANGING else expression
+        owner = owner_of(expression)
+        method = expression.removeprefix(f"{owner}.").partition("(")[0]
+        return owner if method in _CHANGING else expression
 
     def _say_equal(
         self, expression: str, relation: str, value: str, chain: tuple[str, ...] = ()
