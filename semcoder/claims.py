@@ -66,7 +66,14 @@ class Flow(Values):
         if line:
             return Judgement("false", f"this condition is on L{line}")
         holds = partial(self._is_true, claim)
-        return self.settle(claim.place, holds, tests or anywhere, f"it is not {wanted.lower()}")
+        anywhere = self._coming(claim.place, exact) or tests or anywhere
+        return self.settle(claim.place, holds, anywhere, f"it is not {wanted.lower()}")
+
+    def _coming(self, place: Place, tests: list[Event]) -> list[Event]:
+        """The next test after what a free text has said last, if it does not say where."""
+        if self.ordered or not self.latest or not is_empty(place):
+            return []
+        return [test for test in tests if test.number >= self.latest[0].number][:1]
 
     def _other_line(self, place: Place, events: list[Event]) -> int:
         """The line of the events if an ordered text names another one, else 0."""
@@ -78,13 +85,17 @@ class Flow(Values):
         """The verdict on the outcome of a condition that the text does not repeat."""
         holds, anywhere = partial(self._is_true, claim), self.run.tests
         if claim.place.lines and not self.ordered and not self._tests(claim.place):
-            # the line runs, or not, because of the test before it
-            before = [test.step.line for test in anywhere if test.step.line < claim.place.lines[0]]
-            lines = (max(before, default=0),)
-            claim = replace(claim, place=replace(claim.place, lines=lines, nearest=True))
+            claim = self._of_test_before(claim)
         if is_empty(claim.place):
             return self.next(anywhere, holds)
         return self.settle(claim.place, holds, anywhere, f"it is not {claim.value.lower()}")
+
+    def _of_test_before(self, claim: Claim) -> Claim:
+        """A claim at a line that tests nothing, about the test because of which the line runs."""
+        lines = {test.step.line for test in self.run.tests}
+        before = [line for line in lines if line < claim.place.lines[0]]
+        place = replace(claim.place, lines=(max(before, default=0),), nearest=True)
+        return replace(claim, place=place)
 
     def _decide_closed(self, claim: Claim) -> Judgement:
         """The verdict on a condition without variables: at a labelled line, of its test."""
@@ -171,7 +182,7 @@ class Flow(Values):
             return self._iterations(claim.place)
         if subject == "over":
             return self._loops_over(what) or self._evaluations(what, claim)
-        if what in self.run.functions:
+        if what in self.run.functions or subject == "call" and not what:
             return [sum(_is_call(event, what) for event in self.run.events)]
         return self._evaluations(what, claim)
 

@@ -108,7 +108,7 @@ _PLACES = table(r"""
 \bTURNe?s +E +(?:back )?(?:to|through) +EOFLOOP => span
 DURING(?:(?:end|start|beginning) of )?(?:the )?(?:ORD|(next)) (?:\w+ )?TURN\bOFLOOP => iteration
 \bin the ORD(?: one\b|(?=,)),? => iteration
-DURING(?:end of )?\b(?:TURN|loop)(?: number| #)? +EOFLOOP => turn
+DURING(?:end of )?\b(?:outer |inner )?(?:TURN|loop)(?: number| #)? +EOFLOOP => turn
 \bfor (?:the )?ORD (?:and last )?ITEM(?: +E +(?:=|is)(?= ))?(?: +E)? => item
 ^\W*(?:at )?(?:position|index) +E(?= ) => position
 ^\W*(?:the )?ORD ITEM(?: +E +(?:=|is)(?= ))? +E\s*$ => item

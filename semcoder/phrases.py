@@ -90,7 +90,11 @@ E is (?:remov|popp|delet)ed from E|ACTOR(?:remove|pop)s? E from E => adds | {1} 
 E (?:remove|pop)s NTHE(?: from E)? => call_adds | {0} | -= | {1}
 ACTORincrement(?:s|ing)? E by E|E is (?:incremented|increased) by E => adds | {0} | += | {1}
 ACTORdecrement(?:s|ing)? E by E|E is (?:decremented|decreased) by E => adds | {0} | -= | {1}
-E (?:is )?(?:left )?(?:unchanged|the same|as it was|alone) => unchanged | {0} | |
+E (?:is )?(?:left )?(?:unchanged|the same|as it (?:was|is)|alone)(?: as)? => unchanged | {0} | |
+E isnot (?:unchanged|the same)(?: as)? => unchanged | {0} | != |
+there is TIMES (?:recursive )?calls?(?: in all)? => count | call | == | {0}
+(?:the )?BLOCK (?:is )?(?:entered|executed|run) TIMES(?: times)? => count | loop | == | {0}
+no (?:exception|error)s?(?: here| this time)? => exception | | not raised |
 E (?:isnot|does not) (?:changed?|modif\w+|affected?|touched)(?: by .*)? => unchanged | {0} | |
 E changes nothing => unchanged | {0} | |
 E (?:is|has) (?:modified|changed|updated|altered) => unchanged | {0} | != |
@@ -316,9 +320,9 @@ class Phrases(Rows):
 
     def _changed_by(self, expression: str) -> str:
         """The object that a call changes, of which "`xs.sort()` gives `[1, 2]`" speaks."""
-        tree = tree_of(expression)
-        name = tree.func.attr if owner_of(expression) != expression else ""
-        return owner_of(expression) if name in _CHANGING else expression
+        owner = owner_of(expression)
+        method = expression.removeprefix(f"{owner}.").partition("(")[0]
+        return owner if method in _CHANGING else expression
 
     def _say_equal(
         self, expression: str, relation: str, value: str, chain: tuple[str, ...] = ()

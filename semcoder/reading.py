@@ -352,6 +352,7 @@ _PREFIX = re.compile(r"(\s*)(#{1,6} *)?((?:[-*+•>] +|\d+[.)] +|[a-z]\) +)*)")
 _STATE = re.compile(r"\s*[A-Za-z_]\w* = (?:[\[{('\"].*|-?\d[\d.]*)\s*")  # in a block of code
 _STOP = re.compile(r"(?<!i\.e)(?<!e\.g)[.!?](?= |$)|;|:(?= |$)| → |—|--")
 _ASIDE = re.compile(r"\(([^()]*)\)")
+_VALUE_ASIDE = re.compile(rf" *([a-z]+(?: of| is)? *)?{EXPRESSION} *")
 _HEADED = compiled(r"^(\W*(?:the )?ORD ITEM *)\( *‹(\d+)› *\)(?=\W*$)")
 _ATTRIBUTE = re.compile(r"(?:not )?(?:an? )?[a-z]+")
 _ALTERNATIVE = re.compile(r" or |\b(?:if|when|unless|assuming)\b")  # says nothing of this run
@@ -427,8 +428,11 @@ class _Reader(_Clauses):
         if at.colon or not re.fullmatch(r"\s*‹\d+›\s*", at.text):
             self.header = at.text if at.colon else ""
         self.explicit = self.explicit and (at.colon or self.labelled)
+        text = at.text
         for preceding, match in asides:
+            at.text = match[1].rjust(match.end(1))
             self._aside(preceding, match)
+        at.text = text
         self._finish(count, outer)
 
     def _announces(self, asides: bool) -> bool:
@@ -522,20 +526,23 @@ class _Reader(_Clauses):
         subject = re.search(rf"{EXPRESSION} *$", preceding)
         self.last = self.text_of(subject[1]) if subject else ""
         self.at.span = match.span(1)
-        alone = re.fullmatch(rf" *(length(?: of| is)? *)?{EXPRESSION} *", self._valued(match[1]))
+        alone = _VALUE_ASIDE.fullmatch(self._valued(match[1]))
         if alone:
-            self._value_aside(self.text_of(alone[2]), bool(alone[1]))
+            self._value_aside(alone[1] or "", self.text_of(alone[2]))
         elif subject and _ATTRIBUTE.fullmatch(match[1].strip()):
-            self.clauses("is ".rjust(match.start(1)) + match[1])
+            before = self.subject
+            self.clauses("which is ".rjust(match.start(1)) + match[1])
+            self.subject = before
         elif not _ALTERNATIVE.search(match[1]) and (subject or re.search("is|=", match[1])):
             self.clauses(" " * match.start(1) + match[1])
 
-    def _value_aside(self, value: str, length: bool) -> None:
-        """A value in parentheses: of the expression before them, or of its length."""
-        if length and self.last:
+    def _value_aside(self, noun: str, value: str) -> None:
+        """A value in parentheses: of the expression before them, its length, or the loop's item."""
+        item = self.words.target if noun and self.place.iteration is not None else ""
+        if noun.startswith("length") and self.last:
             self._say_value(f"len({self.last})", "==", value)
-        elif self.last and not is_literal(self.last) and is_literal(value):
-            self._say_value(self.last, "==", value)
+        elif is_literal(value) and not is_literal(self.last or item):
+            self._say_value(self.last or item, "==", value)
 
     def referent(self, name: str, words: str) -> str:
         """What "the condition", "the list" and such words stand for here."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 
 from semcoder.candidates import (
+    ANYWHERE,
     NO_VALUE,
     RESULTS,
     UNSET,
@@ -33,6 +34,7 @@ _SETS = re.compile(
     r"\b(?:becomes?|sets?(?!\()|updated|initiali[sz]ed|assigned|incremented|decremented|now)\b"
 )
 _STEP = re.compile(r"[A-Za-z_]\w* = [^`]*|[^`]* = [^`]*, so it is (?:true|false)")
+_STAYS = re.compile(r"\b(?:stays|remains)\b")
 DISTINCT = 6  # characters of a value that is not met by chance
 HEADERS = ast.If | ast.While | ast.For | ast.ExceptHandler | ast.Try | ast.With | ast.Match
 
@@ -51,7 +53,10 @@ class Values(Comparison):
             return self._decide_constant(claim)
         if self._is_not_set(claim):
             return Judgement("false", f"L{claim.place.lines[0]} does not set {claim.expression}")
-        return self._settle_value(claim, self._widened(claim), anywhere)
+        place = self._widened(claim)
+        if _STAYS.search(claim.text) and place.iteration is not None and not self.ordered:
+            place = replace(place, time="end")
+        return self._settle_value(claim, place, anywhere)
 
     def _decide_constant(self, claim: Claim) -> Judgement:
         """The verdict on an expression without variables; the name of a method is a call of it."""
@@ -101,6 +106,8 @@ class Values(Comparison):
         if place.time == "always":
             return self._always(claim, anywhere)
         judged = self.settle(place, partial(test, claim), anywhere, seen)
+        if judged is UNSET and place.time == "start":
+            return self.settle(ANYWHERE, partial(test, claim), anywhere[:1], seen)
         if judged is UNSET and self.is_labelled(place):
             return Judgement("false", judged.reason)
         if judged.verdict == "false":

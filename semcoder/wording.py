@@ -130,6 +130,7 @@ filler: \b(?:finally(?! block| clause)|currently|indeed|here|next|however|clearl
 filler: \b(?:as expected|of course|in (?:this|our) case|at this (?:point|stage)|this time|too),?
 filler: \b(?:immediately|directly|correctly|further|as well|subsequently|eventually|ultimately),?
 filler: \b(?:consequently|similarly|obviously|explicitly|effectively|exactly|successfully|say),?
+filler: \b(?:throughout|back(?= to ‹))
 filler: \b(?:for (?:example|instance)|as a result|in all|altogether|itself|in turn|in total),?
 filler: \b(?:all the time|both(?= +‹)|at index ‹\d+› ?$)
 filler: \b(?:once more|as follows|so far|for now|overall|note that|it follows that),?
