@@ -77,12 +77,12 @@ figures: $(BASE) ## draw the figures of recipes again, in every folder that has 
 	    $(VENV)/bin/semcoder figures --run "$${run##*/}" --home "$$rows" --out "$${rows%/rows}" || exit 1; \
 	done; done
 
-base: $(BASE) ## train the small model that smoke starts from again (ten minutes), and put it into nbs/models
+base: $(BASE) ## train the small model that smoke starts from again (half an hour), and put it into nbs/models
 	for stage in synthesis monologue debugging training; do \
 	    $(VENV)/bin/semcoder reproduce base --only $$stage || exit 1; \
 	done
 	cd $${SEMCODER_HOME:-runs}/base/training/tuned && cp config.json generation_config.json \
-	    model.safetensors tokenizer.json tokenizer_config.json README.md $(CURDIR)/nbs/models/micro-base/
+	    model.safetensors tokenizer.json tokenizer_config.json $(CURDIR)/nbs/models/micro-base/
 
 notebooks: $(TOOLS) ## open JupyterLab on the notebooks
 	$(VENV)/bin/jupyter lab nbs

@@ -71,9 +71,9 @@ class FrameTracer:
 
         Before Python 3.13 `f_locals` is one dictionary a frame, which `locals()` returns as well.
         Reading it fills it with the variables, which would keep their objects alive, and the
-        interpreter copies it back when a trace function returns. So that is done at once, lest
-        something is lost of what another thread writes into a closure meanwhile, and the
-        dictionary gets back what the program knows of it."""
+        interpreter copies it back when a trace function returns. So that is done first, because
+        another thread may write into a closure later, and the dictionary gets back the values
+        that the program knows."""
         if HAS_PROXIES:
             return
         visible = self.locals.copy()
@@ -390,7 +390,7 @@ def callers(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def require_stack(levels: int) -> None:
-    """Raises RecursionError when the stack has not this many levels left."""
+    """Raises RecursionError when the stack has fewer levels left."""
     if levels:
         require_stack(levels - 1)
 

@@ -134,9 +134,9 @@ def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
         for size in sizes:
             equal = learned | {"tokens": 0, "samples": size}
             rows.append(("equal_samples", f"{style}{EQUAL.format(size)}", equal))
-    for size, (name, errors) in product(sizes, _ERRORS.items()):
-        spoiled = {"level": FALSE_STEP, "errors": errors, "tokens": 0, "samples": size}
-        rows.append(("errors", f"{name}{EQUAL.format(size)}", spoiled))
+    for name, errors in _ERRORS.items():
+        spoiled = {"level": FALSE_STEP, "errors": errors, "tokens": 0, "samples": min(sizes)}
+        rows.append(("errors", f"{name}{EQUAL.format(min(sizes))}", spoiled))
     for direction in ("forward", "backward"):
         rows.append(("direction", direction, {"mixture": mixture_of(reference, direction)}))
     rate, tokens = config.corruption_rate, config.token_budget
@@ -163,8 +163,8 @@ def variants(config: AblationsConfig) -> list[Variant]:
     """The variants of a configuration's factors, each under all its seeds.
 
     The reference is always there and comes first. Each is trained on `token_budget` tokens, those
-    of 'equal_samples' and 'errors' on each number of `samples`. `RecipeError` for an unknown factor
-    or format.
+    of 'equal_samples' on each number of `samples`, those of 'errors' on the smallest. `RecipeError`
+    for an unknown factor or format.
     """
     _check_names(config)
     wanted, chosen, reference = split_list(config.factors), [], config.reference

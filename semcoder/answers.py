@@ -132,7 +132,7 @@ def _sample_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _texts(value: Any) -> list[str]:
-    """The texts in a field, of which null is an empty one; none when something is no text."""
+    """The texts in a field, where null is an empty text; None if a part is not a text."""
     texts = value if isinstance(value, list) else [value]
     texts = ["" if text is None else text for text in texts]
     return texts if all(isinstance(text, str) for text in texts) else []
@@ -157,7 +157,7 @@ def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
     """The samples for a benchmark in a file of one of the layouts above.
 
     The style of a whole program is 'solution', that of an answer as it is 'bare'. `DataError`
-    names the first object that is no sample.
+    names the first object that is not a sample.
     """
     completions, counts = [], Counter()
     for number, row in enumerate(_sample_rows(Path(file)), 1):

@@ -117,6 +117,8 @@ class Ending(NamedTuple):
 
 OUTPUT = "__output__"
 RESULTS = (OUTPUT, "result", "output", "answer")  # the run's result, where no variable is so called
+_FOREIGN = 3  # characters, from which on a value is not met by chance
+_LOOKED_INTO = 100  # events
 _EVALUATIONS = 10_000  # for one text, so that no text takes long
 _reads = lru_cache(maxsize=1 << 13)(reads)
 
@@ -264,6 +266,14 @@ class RunIndex:
         fits = re.compile(rf"(?:.*\.)?{form}", re.DOTALL).fullmatch
         return [line for line, node in statements if any(map(fits, _expressions(node)))]
 
+    def calls_named(self, name: str) -> list[str]:
+        """The calls in the program of a method that a text calls by its name alone."""
+        if not name.isidentifier() or name in self.program.names:
+            return []
+        nodes = [node for node in ast.walk(self.program.tree) if isinstance(node, ast.Call)]
+        named = [n for n in nodes if isinstance(n.func, ast.Attribute) and n.func.attr == name]
+        return [*dict.fromkeys(map(_unparsed, named))]
+
     def gains(self, before: Mapping[str, str], after: Mapping[str, str], item: str) -> bool:
         """Whether an object has an item or a piece in one state that it lacks in another."""
         for name, value in after.items():
@@ -285,6 +295,37 @@ class RunIndex:
         return values
 
     @cached_property
+    def _written(self) -> str:
+        """The text of the program and of all values of the run."""
+        states = chain.from_iterable((event.before, event.after) for event in self.events)
+        values = {*self.values, *chain.from_iterable(state.values() for state in states)}
+        for event in self.events[:_LOOKED_INTO] if self.hides_values else ():
+            values |= self._inner_values(event)
+        return _inner_text(" ".join([self.code, self.own_call, *values]))
+
+    def _inner_values(self, event: Event) -> set[str]:
+        """The values of the expressions inside the comprehensions of a statement."""
+        values = set()
+        for node in _comprehensions(event.statement):
+            names = {*chain(*map(_targets, node.generators))}
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.expr) and n is not node]
+            try:
+                states = self._iterate(node.generators, sorted(names), event.before)
+            except Unknown:
+                continue
+            for state in states:
+                values |= {*filter(None, (self.value_or_none(_unparsed(n), state) for n in inner))}
+        return values
+
+    def is_foreign(self, value: str) -> bool:
+        """Whether a long literal comes up nowhere in the run, not even as a part of a value."""
+        obj = object_of(value)
+        if obj is NO_VALUE or isinstance(obj, int | float) or DOTS.search(value):
+            return False
+        text = _inner_text(repr(obj))[1:-1]
+        return len(text) >= _FOREIGN and text not in self._written
+
+    @cached_property
     def inner_names(self) -> set[str]:
         """The variables of comprehensions, which a trace does not record."""
         loops = [n for n in ast.walk(self.program.tree) if isinstance(n, ast.comprehension)]
@@ -296,7 +337,8 @@ class RunIndex:
         Filters are left out: they see all items. Raises Unknown.
         """
         states = []
-        for loops in _inner_loops(event.statement):
+        for node in _comprehensions(event.statement):
+            loops = node.generators
             targets = {*chain(*map(_targets, loops))}
             if names <= targets:
                 states += self._iterate(loops, sorted(targets), event.before)
@@ -342,10 +384,15 @@ def _targets(loop: ast.comprehension) -> set[str]:
     return {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}
 
 
+def _inner_text(text: str) -> str:
+    """A text without spaces, with one kind of quotes."""
+    return re.sub(r"\s+", "", text.replace('"', "'"))
+
+
 @lru_cache(maxsize=1 << 12)
-def _inner_loops(statement: ast.AST | None) -> list[list[ast.comprehension]]:
-    """The loops of each comprehension of a statement."""
-    return [n.generators for n in _heads(statement) if isinstance(n, _COMPREHENSIONS)]
+def _comprehensions(statement: ast.AST | None) -> list[Any]:
+    """The comprehensions of a statement."""
+    return [node for node in _heads(statement) if isinstance(node, _COMPREHENSIONS)]
 
 
 def _heads(node: ast.AST | None) -> Iterator[ast.AST]:
@@ -356,7 +403,7 @@ def _heads(node: ast.AST | None) -> Iterator[ast.AST]:
 
 @lru_cache(maxsize=1 << 12)
 def _expressions(node: ast.AST | None) -> list[str]:
-    """The expressions in a statement, its body and constants aside."""
+    """The expressions in a statement, without its body and constants."""
     chosen = [
         n for n in _heads(node) if isinstance(n, ast.expr) and not isinstance(n, ast.Constant)
     ]
@@ -429,7 +476,7 @@ class Places:
 
 
 def _edges(events: list[Event], time: str) -> list[Event]:
-    """Of events in a row only the first or last, if a place is a start or end."""
+    """Only the first or last of events in a row, if a place is a start or end."""
     if time == "start":
         later = {event.following for event in events}
         return [event for event in events if event not in later]
@@ -478,7 +525,7 @@ class Search:
         self.span: set[Event] = set()  # the iterations that the text has summed up last
 
     def is_labelled(self, place: Place) -> bool:
-        """Whether the text tells the run line by line, and names the line of this place."""
+        """Whether the text describes the run line by line, and names the line of this place."""
         return self.ordered and bool(place.lines) and not place.nearest
 
     def follow(self, place: Place, event: Event) -> None:
@@ -592,7 +639,7 @@ class Comparison(Search):
     def compares(self, claim: Claim, state: Mapping[str, str], event: Event | None = None) -> bool:
         """Whether `expression relation value` holds in a state.
 
-        The new value of `text` may be `text[1:]`, of the old one: before the event.
+        The new value of `text` may be `text[1:]` of the old text, before the event.
         """
         if any(self.run.lacks(text, state) for text in (claim.expression, claim.value)):
             return False
@@ -670,7 +717,7 @@ class Comparison(Search):
             return False
 
     def is_wanted(self, claim: Claim) -> bool:
-        """Whether a claim holds for the output: of a backward text the one it starts from."""
+        """Whether a claim holds for the output; a backward text starts from its own."""
         try:
             return self.compares(claim, dict.fromkeys(RESULTS, self.run.wanted or ""))
         except Unknown:

@@ -64,7 +64,7 @@ _FORGED = Output([], "wrong")
 
 
 def parse_output(run: Outcome) -> Output:
-    """The plain values that `run_inputs` sent, up to the first that is none."""
+    """The plain values that `run_inputs` sent, up to the first other text."""
     if run.value is None:
         is_late = (run.error or "").endswith(_LAST_ALARM)
         return Output([], "timeout" if is_late else run.status)
@@ -251,7 +251,7 @@ def last_program(text: str, entry_point: str) -> str | None:
 
 
 def continuation(prompt: str, text: str, ends: Iterable[str]) -> str | None:
-    """A prompt and the text behind it, up to the first of the `ends`."""
+    """A prompt and the text after it, up to the first of the `ends`."""
     for end in ends:
         where = text.find(end)
         if where > 0:

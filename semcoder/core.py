@@ -942,7 +942,7 @@ def wilson(right: float, n: int) -> tuple[float, float]:
 
 # %% ../nbs/10_core.ipynb #1f0fc349
 class _RecipeLoader(yaml.SafeLoader):
-    """YAML in which no key may come twice: of two sections the first would be lost."""
+    """YAML in which no key may come twice, because the first of two sections would be lost."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         keys = []

@@ -144,7 +144,7 @@ _COMMON = ("True", "False", "None", "set()")
 
 
 def _pair_key(call: str, value: str | None) -> str:
-    """The arguments of a call and its value; '' where they are no literals or say little."""
+    """The arguments of a call and its value; '' where they are not literals or too simple."""
     node = getattr(parsed(call, "eval"), "body", None)
     result = canonical(value or "") or ""
     if not isinstance(node, ast.Call) or len(result) <= 2 or result in _COMMON:
@@ -157,7 +157,7 @@ def _pair_key(call: str, value: str | None) -> str:
 
 
 def _code_key(code: str) -> str:
-    """The program up to names and imports; '' for a text that is no program."""
+    """The program up to names and imports; '' for a text that is not a program."""
     program = re.sub(r"^(from|import) .*\n", "", code, flags=re.MULTILINE)
     return normal_form(program) if program and parsed(program) else ""
 
@@ -435,7 +435,7 @@ def _block(text: str, tag: str) -> str:
 
 
 def _program(text: str) -> str:
-    """The longest fenced block of a text, or all of it; `DataError` when it is no Python."""
+    """The longest fenced block of a text, or all of it; `DataError` when it is not Python."""
     blocks = re.findall(r"```[\w+-]*[ \t]*\n(.*?)(?:\n[ \t]*```|\Z)", text, re.DOTALL)
     code = max(blocks, key=len, default=text).strip("\n")
     if not parsed(code):

@@ -384,10 +384,10 @@ _SECTIONS = re.compile("### {}\n(.*)### {}\n(.*### {}\n.*)".format(*_HEADINGS), 
 
 
 def refusal(text: str, case: Case, patch: str) -> str:
-    """Why a rationale is refused; '' when its three sections claim nothing but what is so.
+    """Why a rationale is refused; '' when all claims of its three sections are true.
 
     The simulation is compared with the failing trace, and must have a claim that is true. The
-    other sections may repeat what `causes` and `changes` say, or speak without numbers.
+    other sections may repeat what `causes` and `changes` say, or contain no numbers.
     """
     sections = _SECTIONS.fullmatch(text)
     if not sections:

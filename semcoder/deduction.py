@@ -437,12 +437,12 @@ class Way:
 
 
 def _some(test: ast.expr, loop: ast.For) -> ast.expr:
-    """That a condition holds for some item of a loop."""
+    """The condition that some item of a loop fulfils a test."""
     return rebuild(expression("any(C for T in A)"), {"C": test, "T": loop.target, "A": loop.iter})
 
 
 def _unreached(statement: ast.stmt, block: Sequence[ast.stmt]) -> str:
-    """That a block inside a statement does not run."""
+    """The clause that a block inside a statement does not run."""
     if block[0].lineno == statement.lineno:
         return f"we need what follows line {statement.lineno}"
     return f"line {block[0].lineno} is not reached"

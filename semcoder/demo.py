@@ -114,7 +114,7 @@ EXAMPLES = {
 
 # %% ../nbs/83_demo.ipynb #4c9a1298
 def trace_question(question: Question, steps: int = 500) -> Trace:
-    """The run of a question; of a run that had to be stopped, the first `steps` steps."""
+    """The run of a question; if it had to be stopped, its first `steps` steps."""
     observed = trace(question.code, question.call, steps=steps)
     if observed.steps or not observed.truncated:
         return observed
@@ -329,7 +329,7 @@ class Guide:
     seed: int = 0  # of the repairs
 
     def explanation(self, question: Question, observed: Trace) -> str:
-        """The model's monologue as HTML, and behind it that of the narrator."""
+        """The model's monologue as HTML, and after it that of the narrator."""
         few_shot = (forward_example(),) if self.examples else ()
         answer = explain(self.engine, question, observed, few_shot, max_tokens=self.max_tokens)
         page = answer_html(answer, observed)

@@ -210,7 +210,7 @@ class Model:
 
 def load_models(path: str | Path = "") -> dict[str, Model]:
     """The entries of a table of models, by default the checkout's, which an installed library
-    lacks. `RecipeError` when it is no table.
+    lacks. `RecipeError` when it is not a table.
     """
     if not path and not has_checkout():
         return {}

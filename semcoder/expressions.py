@@ -45,7 +45,7 @@ _LONGEST = 20_000  # characters of an expression or a recorded value
 
 @lru_cache(maxsize=1024)
 def parse_expression(text: str) -> ast.expr:
-    """The tree of an expression; raises Unknown for text that is none."""
+    """The tree of an expression; raises Unknown for other text."""
     _require(len(text) <= _LONGEST, "too long")
     try:
         with warnings.catch_warnings():
@@ -120,7 +120,7 @@ _SINGLE = {bool, type(None), type}  # equal values of these types are identical
 
 
 def _size(value: Any) -> int:
-    """The size of a value, as if nothing in it were shared; Unknown for what is no data."""
+    """The size of a value, as if nothing in it were shared; Unknown for other objects."""
     kind = type(value)
     if kind is int:
         return 1 + value.bit_length() // 64
@@ -513,7 +513,7 @@ def _listed(function: Callable) -> Callable:
 # %% ../nbs/30_expressions.ipynb #bc457c93
 @lru_cache(maxsize=1024)
 def _recorded(text: str) -> Any:
-    """The value of a canonical literal; raises Unknown for text that is none."""
+    """The value of a canonical literal; raises Unknown for other text."""
     _require("float('nan')" not in text and not text.startswith("<"), "a value without a literal")
     return _Evaluation({}).visit(parse_expression(text))
 

@@ -122,7 +122,7 @@ def hub_folder(name: str, weights: bool = True) -> Path:
 def _dataset_reason(repository: str, error: Exception) -> str:
     """Why a data set cannot be read and what to do, as the end of a sentence about it.
 
-    `datasets` drops the hub's own answer from its errors, so the data set's card is asked for.
+    `datasets` drops the hub's own answer from its errors, so the data set's card is requested.
     """
     from huggingface_hub import hf_hub_download
 

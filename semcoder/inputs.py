@@ -118,7 +118,7 @@ def _read_call(call: str) -> tuple[str, Arguments]:
 
 
 def write_call(name: str, arguments: Arguments) -> str | None:
-    """The call in normal spelling; None when an argument is no plain literal."""
+    """The call in normal spelling; None when an argument is not a plain literal."""
     texts = [f"{key.strip('0123456789')}{literal(arguments[key])}" for key in sorted(arguments)]
     return plain_call(f"{name}({', '.join(texts)})", name)
 
@@ -174,7 +174,7 @@ def kinds_in(phrase: str) -> list[str]:
 
 
 def draw(kinds: Sequence[str], rng: Random) -> Any:
-    """A small value of the first kind; those behind it are the kinds of its items.
+    """A small value of the first kind; the next ones are the kinds of its items.
 
     `LookupError` for a kind that has no literals, such as a function.
     """
@@ -343,7 +343,7 @@ def status_of(trace: Trace) -> str:
 
 
 def reject_reason(call: str, trace: Trace, bounds: Bounds = Bounds()) -> str:
-    """Why a traced call cannot be a row; empty when it can. An exception is no reason."""
+    """Why a traced call cannot be a row; empty when it can. An exception does not count."""
     status = status_of(trace)
     tests = {
         status: status in _STOPS,

@@ -58,7 +58,7 @@ class _TextUnpickler(pickle.Unpickler):
 
 
 def unpacked(packed: str, most: int = 1 << 29) -> str:
-    """The JSON text of private tests, of at most `most` bytes. `ValueError` when it is none."""
+    """The JSON text of private tests, of at most `most` bytes. `ValueError` for other data."""
     if packed.lstrip()[:1] == "[":
         return packed
     stream = zlib.decompressobj()
@@ -100,7 +100,7 @@ def _lines(text: str) -> list[str | list[Decimal]]:
 
 
 def _numbers(line: str) -> list[Decimal]:
-    """The numbers that a line consists of; none when a part is no number."""
+    """The numbers that a line consists of; none when a part is not a number."""
     try:
         numbers = [Decimal(part) for part in line.split()]
     except InvalidOperation:

@@ -271,7 +271,7 @@ def _keeps_code(tokenizer: Tokenizer) -> bool:
 
 
 def load_tokenizer(model: str | Path) -> Tokenizer:
-    """The tokenizer of `model`, or of an adapter's base; a program comes back from it as the same.
+    """The tokenizer of `model`, or of an adapter's base; decoding gives back the same program.
 
     It may be of another class than its files name. `EngineError` when there is none, and for one
     that changes code.
@@ -474,7 +474,7 @@ def request_seed(prompt: str, sampling: Sampling) -> int:
 class OpenAIEngine(Engine):
     """A model behind an OpenAI-compatible server at `base_url`, asked by `workers` threads.
 
-    The client repeats a request that meets a full or failing server, or gets no answer in
+    The client repeats a request if the server is full or fails, or gives no answer in
     `timeout` seconds, up to `retries` times. A prompt that the server has no room for gets an empty
     output. `revision` is what the server calls the model. `EngineError` when a request fails for
     good.
@@ -586,7 +586,7 @@ runpy.run_module("vllm.entrypoints.openai.api_server", run_name="__main__", alte
 
 
 def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]:
-    """vLLM's options for a model, or an adapter and its base, on the GPUs or the CPU of here."""
+    """vLLM's options for a model, or an adapter and its base, on this machine's GPUs or CPU."""
     import torch
 
     gpus, folder = torch.cuda.device_count(), model_path(model).resolve()
@@ -611,7 +611,7 @@ def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]
 
 
 def _start_vllm(settings: dict[str, Any], folder: Path) -> subprocess.Popen:
-    """vLLM's server in a process group of its own, which writes a log; `EngineError` without vLLM.
+    """vLLM's server in its own process group, which writes a log; `EngineError` without vLLM.
 
     `settings` are its options by their names on the command line.
     """

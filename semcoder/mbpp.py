@@ -149,7 +149,7 @@ def as_is(value):
 
 
 def as_tuple(value):
-    """A tuple; what is no list stays."""
+    """A list as a tuple; other values as they are."""
     return tuple(value) if isinstance(value, list) else value
 
 

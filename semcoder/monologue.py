@@ -178,7 +178,7 @@ def _drafts(
 
 
 def _runs(direction: str, drafts: list[_Draft]) -> Iterator[Trace | None]:
-    """The run that each text is about: of a backward text the call that it proposes, if it does."""
+    """The run that each text is about: for a backward text, that of the proposed call."""
     if direction == "forward":
         yield from (draft.trace for draft in drafts)
         return

@@ -300,7 +300,7 @@ class Full:
         return "" if obvious else fact(source, event)
 
     def call(self, node: ast.AST, shown: str) -> str:
-        """A call or target as it stands; in parentheses with values in the place of names."""
+        """A call or target as written; in parentheses with values in the place of names."""
         source, short = unparse(node), len(shown) <= LONGEST
         if self.first and short and source != shown:
             return f"`{source}` (here `{shown}`)"
@@ -378,7 +378,7 @@ _DEEDS = {
 
 
 def _written(values: dict[str, str]) -> dict[str, str]:
-    """The values that have a literal; of others, such as functions, nothing can be checked."""
+    """The values that have a literal; others, such as functions, cannot be checked."""
     return {name: value for name, value in values.items() if not value.startswith("<")}
 
 
@@ -634,7 +634,7 @@ Execution = tuple[str, str, Trace]  # a program, a call, and what it did
 
 
 class Narration(NamedTuple):
-    """A monologue and the run that it is about: of a backward text the run of its own call."""
+    """A monologue and the run that it is about: for a backward text, the run of its call."""
 
     monologue: Monologue
     item: Execution

@@ -232,7 +232,7 @@ DEVICES = [Device(name, gib << 30, 1e12 * tera) for name, gib, tera in _TABLE]
 def this_machine() -> Device:
     """The GPU of this machine, or its CPU with the memory that it has.
 
-    A GPU that is not in the table is taken for one of 100 TFLOP/s.
+    A GPU that is not in the table counts as one of 100 TFLOP/s.
     """
     if not torch.cuda.is_available():
         return Device("this CPU", psutil.virtual_memory().total, 1e11 * (os.cpu_count() or 1))
@@ -282,12 +282,12 @@ def sample_tokens(sections: Sections, like: Run) -> float:
 
 
 def _entries(value: Any) -> int:
-    """The entries of a list, or of one with commas; one where there is none."""
+    """The number of entries of a list, or of a text with commas; 1 for an empty one."""
     return len(value.split(",") if isinstance(value, str) else value or [None])
 
 
 def width(stage: str, sections: Sections, like: Run) -> float:
-    """How many times the models, or pairs of a factor and a seed, that a stage of `like` has."""
+    """The number of models, or pairs of a factor and a seed, relative to a stage of `like`."""
     before, ratio = like.manifest(stage)["params"], 1.0
     for key in ("models", "factors", "seeds"):
         ratio *= _entries(sections[stage].get(key)) / _entries(before.get(key))
@@ -295,7 +295,7 @@ def width(stage: str, sections: Sections, like: Run) -> float:
 
 
 def texts_of(stage: str, sections: Sections, like: Run) -> float:
-    """How many texts each model of a stage writes: of a data stage about one for each program."""
+    """How many texts each model of a stage writes: for a data stage, about one for each program."""
     if stage in _DATA_STAGES:
         return programs_of(sections)
     facts, section = like.manifest(stage), sections[stage]
@@ -450,7 +450,7 @@ def estimate(sections: Sections, like: Run, device: str = "") -> Estimate:
 
     `like` is a finished small run, and `device` a name in `DEVICES`, by default this machine.
     Raises `RecipeError` for an unknown device, and `EngineError` for a model whose configuration
-    cannot be had.
+    cannot be loaded.
     """
     chosen, works = find_device(device), list(works_of(sections, like))
     table = pd.DataFrame(map(vars, works))

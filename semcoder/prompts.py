@@ -337,7 +337,7 @@ def _equated(line: str) -> list[str]:
 
 
 def _related(line: str) -> list[str]:
-    """The equations that a line means by `f(1) -> 2` and the like."""
+    """The equations in a line such as `f(1) -> 2`."""
     starts = [line[match.start() :] for match in _RELATION.finditer(line)]
     return [_RELATION.sub(r"\1 == ", start) for start in starts]
 
@@ -466,7 +466,7 @@ def _indented_block(lines: list[str]) -> str:
 def _fence_end(lines: list[str], start: int, mark: str) -> tuple[str, int]:
     """The content of the fence that opens before line `start`, and the line after its end.
 
-    A fence may stand in a docstring: the first end counts whose content is Python.
+    A fence may be in a docstring: the first end counts whose content is Python.
     """
     content: list[str] = []
     ends = []
@@ -661,8 +661,8 @@ def _quoted(text: str) -> str:
 def find_programs(text: str, entry_point: str = "") -> list[str]:
     """The different programs in a text that define `entry_point`, in order.
 
-    With '' they are those that define any function or class, or read input. Programs stand in
-    fences, or as bare code between prose, or in strings; what a model thinks before it answers
+    With '' they are those that define any function or class, or read input. Programs are in
+    fences, in bare code between prose, or in strings; what a model thinks before it answers
     (`<think>`) does not count where it goes on after that.
     """
     text = _normal(text)

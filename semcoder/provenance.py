@@ -120,7 +120,7 @@ DESCENDANTS = (
 def family(run: Run, item_id: str) -> list[Record]:
     """The seed, problem and execution of an item, then all rows that were made of them.
 
-    Empty where the item is no execution of the run.
+    Empty where the item is not an execution of the run.
     """
     execution = rows_of(run, Execution).get(item_id)
     if execution is None:
@@ -259,7 +259,7 @@ def explain_row(
 ) -> Explanation:
     """`explain` for a line of a table; the run is the one that the line names, or `run`.
 
-    It is looked for in `home`; without one in the folder `rows` beside the table, and else where
+    It is searched for in `home`; without one in the folder `rows` beside the table, then where
     runs are stored. Raises as `printed` and `explain` do.
     """
     row = printed(where)

@@ -192,7 +192,7 @@ class OutputPrediction(Benchmark):
         return {"code": item.code, "call": item.call}
 
     def check(self, pairs: list[tuple[Case, str]]) -> list[str]:
-        """'ok', 'wrong', or 'invalid' when the answer is no literal."""
+        """'ok', 'wrong', or 'invalid' when the answer is not a literal."""
         return [self._status(item, answer) for item, answer in pairs]
 
     def _status(self, item: Case, answer: str) -> str:
@@ -474,7 +474,7 @@ def _cruxeval_case(row: dict) -> Case:
 
 
 def _checked(case: Case) -> Case:
-    """The same case; `SyntaxError` where its texts are no Python."""
+    """The same case; `SyntaxError` where its texts are not Python."""
     ast.parse(case.code)
     for text in (case.call, case.value):
         ast.parse(text.strip(), mode="eval")

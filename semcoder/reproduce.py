@@ -271,7 +271,7 @@ def load_accelerate(name: str) -> dict[str, Any]:
 def _missing_gpus(task: Task, gpus: GpuReport | None) -> Iterator[Need]:
     """Whether a training on GPUs has as many as its configuration has processes here.
 
-    They are looked at only when a training wants some, because that loads torch.
+    They are counted only when a training needs some, because that loads torch.
     """
     config = load_accelerate(task.params.get("accelerate_config", ""))
     if task.params.get("device") != "cuda":
@@ -456,7 +456,7 @@ def _check_needs(tasks: list[Task]) -> None:
 
 
 def _run_stage(run: Run, task: Task, folder: Path | None) -> dict[str, Any]:
-    """Use the folder where a stage is done, or execute its notebook; what it took, as a row."""
+    """Use the folder where a stage is done, or execute its notebook; time and memory as a row."""
     if folder is None:
         execute(run, task)
     elif folder != run.path / task.stage:

@@ -186,7 +186,7 @@ _ROLES |= dict.fromkeys(["gpt", "chatgpt", "model", "bot"], "assistant")
 
 
 def _text(value: Any) -> str:
-    """A value of a row as text: '' for a missing one, JSON for what is no text."""
+    """A value of a row as text: '' for a missing one, JSON for other types."""
     if value is None or value != value:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -208,7 +208,7 @@ def _first(row: Row, names: Sequence[str]) -> Any:
 
 
 def _turn(turn: Row) -> tuple[str, str]:
-    """The role and the text of a turn; of a list of parts those of text count.
+    """The role and the text of a turn; in a list of parts, only texts count.
 
     The call of a tool is a turn of the role 'tool'."""
     turn = {"role": _first(turn, _SPEAKERS), **turn}
@@ -313,7 +313,7 @@ def _read(source: str, row: Row) -> Released:
 
 
 def _lack(released: Released, text: str, index: ItemIndex) -> str:
-    """Why a row makes no sample; '' when it makes one."""
+    """Why a row cannot become a sample; '' when it can."""
     if not released.task:
         return text
     return "contaminated" if index.matches(text, released.code, released.calls) else ""
@@ -381,7 +381,7 @@ class Ingredient:
 
 
 def _split_weight(entry: str) -> tuple[str, float]:
-    """The name and the weight of an entry; `DataError` for a weight that is no number."""
+    """The name and the weight of an entry; `DataError` for a weight that is not a number."""
     name, _, weight = entry.partition("*")
     if not re.fullmatch(r"|\d+(\.\d+)?", weight):
         raise DataError(f"{entry!r} has the weight {weight!r}: give a number, as in forward*0.5")

@@ -17,7 +17,7 @@ from itertools import chain
 # %% ../nbs/34_scanning.ipynb #e9cec294
 @lru_cache(maxsize=1 << 13)
 def tree_of(text: str) -> ast.expr | None:
-    """The syntax tree of an expression; None if the text is none."""
+    """The syntax tree of an expression; None if the text is not one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -274,7 +274,7 @@ class Line:
         return "".join(self.pieces)
 
     def add(self, piece: str, start: int, end: int) -> None:
-        """Puts the reading of the text from `start` to `end` behind the line."""
+        """Adds the reading of the text from `start` to `end` to the line."""
         self.pieces.append(piece)
         self.starts += [start] * len(piece)
         self.ends += [end] * len(piece)
@@ -331,7 +331,7 @@ class Scanner:
         return " " if match["space"] else match[0].lower()
 
     def _code(self, code: str) -> str:
-        """How the grammar reads what stands between backticks."""
+        """How the grammar reads code between backticks."""
         label = re.fullmatch(r"\[L(\d+)\]|L(\d+)", code)
         if label:
             return f"‹L{label[1] or label[2]}›"
@@ -349,6 +349,9 @@ class Scanner:
         """The sides of `a = b = c`, or the one expression."""
         if tree_of(code) is not None:
             return self._side(code)
+        entry = tree_of(f"{{{code}}}")
+        if isinstance(entry, ast.Dict) and len(entry.keys) == 1 and is_literal(f"{{{code}}}"):
+            return " maps to ".join(self._side(ast.unparse(n)) for n in ast.iter_child_nodes(entry))
         pairs = _pairs(code)
         sides = []
         start = position = 0

@@ -404,7 +404,7 @@ def self_contained(name: str, definitions: dict[str, ast.stmt]) -> str | None:
 
 # %% ../nbs/20_seeds.ipynb #c3e4f811
 def _maps_values(function: ast.FunctionDef) -> bool:
-    """Whether a function takes something and returns something, and is no generator."""
+    """Whether a function takes something and returns something, and is not a generator."""
     takes = returns = False
     for node in ast.walk(function):
         if isinstance(node, ast.Yield | ast.YieldFrom):
@@ -475,7 +475,7 @@ def read_seeds(path: str | Path, max_code: int = 1000) -> list[Seed]:
 
 # %% ../nbs/20_seeds.ipynb #7fa282fc
 def _source_text(node: ast.stmt, text: str) -> str:
-    """A statement as its author wrote it, or unparsed where that text alone is no Python."""
+    """A statement as its author wrote it, or unparsed where that text alone is not Python."""
     segment = textwrap.dedent(ast.get_source_segment(text, node, padded=True) or "")
     return segment if parsed(segment) else ast.unparse(node)
 

@@ -298,7 +298,7 @@ def _render_concise(marks: Iterable[_Mark]) -> str:
 
 
 def _render_inline(marks: Iterable[_Mark], code: str, numbered: bool) -> str:
-    """The source, with the marks of each line behind it, or where its text or statement ends.
+    """The source, with the marks of each line after it, or where its text or statement ends.
 
     `numbered`: states are numbered, and of many in one line the first two and the last remain."""
     behind: dict[int, dict[str, list[str]]] = defaultdict(lambda: {tag: [] for tag in _TAGS})
@@ -326,7 +326,7 @@ def _bracketed(marks: Iterable[_Mark], numbered: bool) -> Iterator[_Mark]:
 
 @lru_cache(64)
 def _comment_lines(code: str) -> list[int]:
-    """The lines at whose end a comment may stand: not inside a string, not before a backslash."""
+    """The lines at whose end a comment may be: not inside a string, not before a backslash."""
     text = "\n".join(source_lines(code)) + "\n"
     lines, fstrings = [], 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -341,7 +341,7 @@ _FSTRINGS = {"FSTRING_START": 1, "FSTRING_END": -1}
 
 
 def _comment_line(code: str, line: int) -> int:
-    """The first line from `line` on at whose end a comment may stand."""
+    """The first line from `line` on at whose end a comment may be."""
     lines = _comment_lines(code)
     index = bisect.bisect_left(lines, line)
     return lines[min(index, len(lines) - 1)]  # a program may compile others under its file name

@@ -97,7 +97,7 @@ _CHOICES = {
 class FinetuneConfig(Config):
     """What decides a checkpoint, beside the samples (paper section 5).
 
-    `token_budget` ends training early; 0 is no such end. `device` is '', the best there is, 'cpu'
+    `token_budget` ends training early; 0 sets no limit. `device` is '', the best there is, 'cpu'
     or 'cuda'. `accelerate_config` names a file in nbs/accelerate, or is the path of one; ''
     trains in this process. `layers` to `vocabulary` are the size of a new model, for the base
     'scratch'.
@@ -186,8 +186,8 @@ _ENDS = " ".join(map(chr, [*range(33, 127), *range(0xC0, 0x100)]))  # all that a
 def new_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerBase:
     """A byte-level BPE tokenizer of `vocabulary` tokens, made from `texts`.
 
-    Spaces between words are no part of tokens; decoding puts them where Python has them. So a name
-    is the same token wherever it stands, and frequent words, tags and labels are one token each.
+    Tokens do not contain the spaces between words; decoding puts them where Python has them. So
+    a name is the same token in every place, and frequent words, tags and labels are one token each.
     """
     tokenizer: Any = Tokenizer(models.BPE(end_of_word_suffix=_SUFFIX))
     words = pre_tokenizers.Split(Regex(_WORDS), "removed", invert=True)
@@ -501,7 +501,7 @@ def model_card(facts: dict[str, Any]) -> str:
 def _finished_model(
     model: PreTrainedModel, weights: dict[str, torch.Tensor], base: str, adapter: Path
 ) -> PreTrainedModel:
-    """The base in bfloat16 with the trained `weights`, or with the adapters that they are.
+    """The base in bfloat16 with the trained `weights`, which may be adapters.
 
     Adapters are saved in the folder `adapter`. Of `model` only the type and the shape are used.
     """
