@@ -284,8 +284,14 @@ class Learner:
         folder: Path,
     ):
         self.variant, self.config, self.practice, self.folder = variant, config, practice, folder
-        changes = {"lr": config.policy_lr, "min_lr": 0.0, "warmup_steps": 0}
-        self.tuning = config.training(base=source, seed=variant.seed, **changes)
+        self.tuning = config.training(
+            base=source,
+            seed=variant.seed,
+            optimizer="adamw",
+            lr=config.policy_lr,
+            min_lr=0.0,
+            warmup_steps=0,
+        )
         self.accelerator = start(self.tuning)
         model, self.tokenizer = load_trainable(self.tuning)
         self.origin = None
