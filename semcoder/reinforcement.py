@@ -284,8 +284,14 @@ class Learner:
         folder: Path,
     ):
         self.variant, self.config, self.practice, self.folder = variant, config, practice, folder
-        changes = {"lr": config.policy_lr, "min_lr": 0.0, "warmup_steps": 0}
-        self.tuning = config.training(base=source, seed=variant.seed, **changes)
+        self.tuning = config.training(
+            base=source,
+            seed=variant.seed,
+            optimizer="adamw",
+            lr=config.policy_lr,
+            min_lr=0.0,
+            warmup_steps=0,
+        )
         self.accelerator = start(self.tuning)
         model, self.tokenizer = load_trainable(self.tuning)
         self.origin = None
@@ -525,6 +531,11 @@ class _Study:
         """Where the checkpoint of a model is."""
         return self.stage.path / label.replace("/", "-")
 
+    def named(self, row: Record) -> Record:
+        """A row in which the start has its name and not its folder's."""
+        is_ours = isinstance(row, Checkpoint) and row.base == str(self.folder("start"))
+        return replace(row, base="start") if is_ours else row
+
     def fine_tune(self, label: str, seed: int, budget: int) -> None:
         """Make a model by supervised training."""
         changes = {"base": self.source, "seed": seed, "token_budget": budget, "epochs": 1000}
@@ -534,7 +545,7 @@ class _Study:
             samples = make_samples(Corpus.load(self.store), self.config.mixture, seed)
             rows: list[Any] = train(samples, tuning, folder, self.store.path)
             losses = [replace(loss, checkpoint=label) for loss in rows[:-1]]
-            return [*losses, replace(rows[-1], name=label)]
+            return [*losses, self.named(replace(rows[-1], name=label))]
 
         self.stage.map(f"learn-{folder.name}", [tuning], work)
 
@@ -559,7 +570,7 @@ class _Study:
             return Learner(variant, self.config, self.source, practice, folder)
 
         def work(numbers: list[int]) -> list[Record]:
-            return learner().advance(numbers)
+            return [self.named(row) for row in learner().advance(numbers)]
 
         self.stage.map(
             f"learn-{folder.name}", range(self.config.steps), work, self.config.save_every
