@@ -349,11 +349,12 @@ def discard(run: Run, task: Task) -> None:
 
 # %% ../nbs/80_reproduce.ipynb #a4455b2d
 def _imports(source: str) -> str:
-    """The import statements of a cell of code."""
-    kinds = (ast.Import, ast.ImportFrom)
-    return "\n".join(
-        ast.unparse(node) for node in ast.parse(source).body if isinstance(node, kinds)
-    )
+    """The import statements of a cell of code, without those of the stand-ins of lessons."""
+    kinds, lines = (ast.Import, ast.ImportFrom), []
+    for node in ast.parse(source).body:
+        if isinstance(node, kinds) and not ast.unparse(node).startswith("from fixtures."):
+            lines.append(ast.unparse(node))
+    return "\n".join(lines)
 
 
 def without_lessons(notebook: Path) -> dict[str, Any]:
