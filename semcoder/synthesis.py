@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TEMPLATE', 'invention_prompt', 'solution_prompt', 'program_in', 'description_in', 'with_calls', 'Check',
            'check_programs', 'Teacher', 'ErrorCount', 'kind_of_error', 'error_table', 'draft_problem',
-           'passes_doctests', 'SynthesisConfig', 'synthesize', 'interleave', 'gather', 'teacher_snippets',
-           'run_synthesis', 'calls_by_source']
+           'passes_doctests', 'SynthesisConfig', 'synthesize', 'interleave', 'package_names', 'gather',
+           'teacher_snippets', 'run_synthesis', 'calls_by_source']
 
 # %% ../nbs/23_synthesis.ipynb #5340b91a
 import ast
@@ -418,12 +418,18 @@ def interleave(lists: Iterable[list[Seed]]) -> list[Seed]:
     return mixed
 
 
+def package_names(config: SynthesisConfig) -> list[str]:
+    """The packages and folders to harvest; none for an empty parameter."""
+    names = [name.strip() for name in config.packages.split(",")]
+    return [name for name in names if name]
+
+
 def gather(config: SynthesisConfig) -> list[Seed]:
     """Seeds from all sources but the teacher, mixed evenly, without duplicates, up to `limit`."""
     examples_only = not config.include_undocumented
     harvests = []
-    for name in config.packages.split(","):
-        harvests.append(harvest(name.strip(), config.max_code, examples_only))
+    for name in package_names(config):
+        harvests.append(harvest(name, config.max_code, examples_only))
     if config.seed_file:
         harvests.append(read_seeds(config.seed_file, config.max_code))
     calls, difficulty = config.inputs_per_program, config.difficulty
@@ -437,9 +443,9 @@ def teacher_snippets(config: SynthesisConfig) -> list[Seed]:
 
     `DataError` when there are too few.
     """
-    count, names, unique = config.teacher_programs, config.packages.split(","), []
+    count, names, unique = config.teacher_programs, package_names(config), []
     for per_file in (1, 4, 16, 64):
-        drawn = [list(snippets(name.strip(), per_file, config.seed)) for name in names]
+        drawn = [list(snippets(name, per_file, config.seed)) for name in names]
         unique = list(minhash_dedup(interleave(drawn)))
         if len(unique) >= count:
             return Random(config.seed).sample(unique, count)
