@@ -58,7 +58,16 @@ from semcoder.evaluation import (
 )
 from .llm import Engine, Sampling, load_engine, prompt_ids, revision_of
 from .reasoning import Benchmark, judge
-from .samples import Corpus, Encoded, Packed, fill_rows, in_bfloat16, make_samples, pack
+from semcoder.samples import (
+    Corpus,
+    Encoded,
+    Packed,
+    fill_rows,
+    in_bfloat16,
+    make_samples,
+    pack,
+    response_logits,
+)
 from semcoder.training import (
     FinetuneConfig,
     learning_rate,
@@ -152,14 +161,7 @@ def advantages(rewards: Sequence[float], group: int) -> list[float]:
 
 def log_probabilities(model: PreTrainedModel, row: Packed) -> tuple[Tensor, Tensor]:
     """Of each response token the log-probability, and the entropy of its place, in nats."""
-    logits = model(
-        input_ids=row.input_ids,
-        position_ids=row.position_ids,
-        logits_to_keep=row.keep,
-        lengths=row.lengths,
-        use_cache=False,
-    ).logits[0]
-    scores = logits.float().log_softmax(-1)
+    scores = response_logits(model, row).float().log_softmax(-1)
     with torch.no_grad():
         entropy = -(scores.exp() * scores).sum(-1)
     return scores.gather(1, row.targets[:, None])[:, 0], entropy

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['MOST_SHOWN', 'TRUNCATIONS', 'PLAIN_TOKENS', 'PER_SAMPLE', 'Row', 'Corpus', 'make_sample', 'code_samples',
            'reasoning_samples', 'traced', 'repair_fields', 'refine_samples', 'Encoded', 'Encoding', 'encode', 'Packed',
-           'pack', 'fill_rows', 'attend_per_sample', 'separate', 'packed_loss', 'in_bfloat16', 'turns_of',
-           'first_exchange', 'read_instruction', 'Supply', 'read_samples', 'Ingredient', 'practice_samples',
+           'pack', 'fill_rows', 'attend_per_sample', 'separate', 'response_logits', 'packed_loss', 'in_bfloat16',
+           'turns_of', 'first_exchange', 'read_instruction', 'Supply', 'read_samples', 'Ingredient', 'practice_samples',
            'ingredients', 'mixed', 'make_samples']
 
 # %% ../nbs/50_samples.ipynb #5a7a5c33
@@ -375,8 +375,8 @@ class _SummedLoss(torch.autograd.Function):
         return ctx.saved_tensors[0].mul_(grad), None
 
 
-def packed_loss(model: PreTrainedModel, row: Packed) -> Tensor:
-    """The summed negative log-likelihood of the row's response tokens, in nats."""
+def response_logits(model: PreTrainedModel, row: Packed) -> Tensor:
+    """What the model says of each response token of a row: tokens x vocabulary."""
     output = model(
         input_ids=row.input_ids,
         position_ids=row.position_ids,
@@ -384,7 +384,13 @@ def packed_loss(model: PreTrainedModel, row: Packed) -> Tensor:
         lengths=row.lengths,
         use_cache=False,
     )
-    return _SummedLoss.apply(output.logits[0], row.targets)  # type: ignore[return-value]
+    return output.logits[0]
+
+
+def packed_loss(model: PreTrainedModel, row: Packed) -> Tensor:
+    """The summed negative log-likelihood of the row's response tokens, in nats."""
+    logits = response_logits(model, row)
+    return _SummedLoss.apply(logits, row.targets)  # type: ignore[return-value]
 
 # %% ../nbs/50_samples.ipynb #d05585a8
 @contextmanager
