@@ -123,6 +123,12 @@ def mixture_of(style: str, directions: str) -> str:
     return ",".join(f"{direction}/{style}" for direction in split_list(directions))
 
 
+def _other_directions(directions: str) -> list[str]:
+    """What a variant may learn other than the reference's directions: one of two, or both."""
+    every = ("forward", "backward", "forward,backward")
+    return [other for other in every if set(other.split(",")) != set(split_list(directions))]
+
+
 def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
     """The factor and the name of each variant, with the fields that differ from the reference."""
     reference, rows = config.reference, []
@@ -134,16 +140,19 @@ def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
         for size in sizes:
             equal = learned | {"tokens": 0, "samples": size}
             rows.append(("equal_samples", f"{style}{EQUAL.format(size)}", equal))
-    for name, errors in _ERRORS.items():
-        spoiled = {"level": FALSE_STEP, "errors": errors, "tokens": 0, "samples": min(sizes)}
-        rows.append(("errors", f"{name}{EQUAL.format(min(sizes))}", spoiled))
-    for direction in ("forward", "backward"):
-        rows.append(("direction", direction, {"mixture": mixture_of(reference, direction)}))
-    rate, tokens = config.corruption_rate, config.token_budget
+    for (name, errors), size in product(_ERRORS.items(), sizes):
+        spoiled = {"level": FALSE_STEP, "errors": errors, "tokens": 0, "samples": size}
+        rows.append(("errors", f"{name}{EQUAL.format(size)}", spoiled))
+    for directions in _other_directions(config.directions):
+        learned = {"mixture": mixture_of(reference, directions)}
+        rows.append(("direction", directions.replace(",", " and "), learned))
+    unfiltered = {"style": "monologue", "mixture": mixture_of("monologue", config.directions)}
+    unfiltered |= {"errors": config.corruption_rate}
+    tokens = config.token_budget
     return [
         *rows,
-        ("filter", "unfiltered", {"level": "none", "errors": rate}),
-        ("filter", "answers checked", {"level": "answer", "errors": rate}),
+        ("filter", "unfiltered", unfiltered | {"level": "none"}),
+        ("filter", "answers checked", unfiltered | {"level": "answer"}),
         ("size", "half", {"tokens": tokens // 2}),
         ("size", "quarter", {"tokens": tokens // 4}),
         ("source", "real", {"source": "real"}),
@@ -163,11 +172,16 @@ def variants(config: AblationsConfig) -> list[Variant]:
     """The variants of a configuration's factors, each under all its seeds.
 
     The reference is always there and comes first. Each is trained on `token_budget` tokens, those
-    of 'equal_samples' on each number of `samples`, those of 'errors' on the smallest. `RecipeError`
-    for an unknown factor or format.
+    of 'equal_samples' and 'errors' on each number of `samples`. `RecipeError` for an unknown factor
+    or format.
     """
     _check_names(config)
     wanted, chosen, reference = split_list(config.factors), [], config.reference
+    needed = {reference}  # by the variants of the factors, as what they are compared with
+    if "errors" in wanted:
+        needed |= {f"{reference}{EQUAL.format(int(size))}" for size in split_list(config.samples)}
+    if "filter" in wanted:
+        needed.add("monologue")
     usual: dict[str, Any] = {
         "style": reference,
         "mixture": mixture_of(reference, config.directions),
@@ -175,10 +189,7 @@ def variants(config: AblationsConfig) -> list[Variant]:
     }
     rows = sorted(_factors(config), key=lambda row: FACTORS.index(row[0]))
     for (factor, name, fields), seed in product(rows, split_list(config.seeds)):
-        is_needed = (
-            factor == "equal_samples" and "errors" in wanted and fields["style"] == reference
-        )
-        if factor in wanted or name == reference or is_needed:
+        if factor in wanted or name in needed:
             chosen.append(Variant(name, factor, seed=int(seed), **(usual | fields)))
     asks_base = config.few_shot and "format" in wanted
     for style in ("direct", reference) if asks_base else ():
@@ -410,7 +421,12 @@ def scores_of(
 
 
 def _reference_of(variant: Variant, config: AblationsConfig) -> str:
-    """The name of what a variant is compared with: the reference at as many samples."""
+    """The name of what a variant is compared with: the reference at as many samples.
+
+    What a filter lets through is compared with the monologues that pass every step.
+    """
+    if variant.kind == "filter":
+        return "monologue"
     return config.reference + (EQUAL.format(variant.samples) if variant.samples else "")
 
 
@@ -433,11 +449,18 @@ def against_reference(
 def questions_for(
     store: Run, config: AblationsConfig, benches: Iterable[Benchmark], variant: Variant
 ) -> list[tuple[Benchmark, EvalSettings]]:
-    """The benchmarks that a variant is asked; only those of some factors are asked CRUXEval."""
+    """The benchmarks that a variant is asked.
+
+    A direction that it has not learned is asked of the reference and of those of the factor
+    'direction' only, and CRUXEval of those of some factors.
+    """
     questions, style = [], variant.style
+    is_general = variant.kind == "direction" or variant.name == config.reference
     for bench in benches:
         is_cruxeval = bench.name.startswith("cruxeval")
         if is_cruxeval and variant.kind not in split_list(config.cruxeval_factors):
+            continue
+        if variant.mixture and bench.task not in variant.mixture and not is_general:
             continue
         examples = []
         if variant.shots:

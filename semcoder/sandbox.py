@@ -474,6 +474,10 @@ class Sandbox:
         return self
 
     def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers; they start again when a call needs them."""
         for worker in self.workers:
             worker.close()
 

@@ -32,7 +32,7 @@ from .narration import DIRECTIONS, narrate_runs
 from .reading import read
 from .replay import Event, Program, program_of, truth
 from .sandbox import Job, Limits, same
-from .tracing import trace_all
+from .tracing import shared_sandboxes, trace_all
 
 # %% ../nbs/35_verification.ipynb #e5a40b9b
 _MARKS = {
@@ -440,8 +440,9 @@ def narrate_pair(
     A run that was not entered through a `def` has none.
     """
     rows = []
-    for monologue, (code, _, trace), run in narrate_runs(tasks, seed, voice):
-        report = verify(monologue, code, run, level, wanted=trace.result)
-        row = checked(monologue, report)
-        rows.append(replace(row, execution_id=trace.execution_id))
+    with shared_sandboxes():
+        for monologue, (code, _, trace), run in narrate_runs(tasks, seed, voice):
+            report = verify(monologue, code, run, level, wanted=trace.result)
+            row = checked(monologue, report)
+            rows.append(replace(row, execution_id=trace.execution_id))
     return rows
