@@ -62,6 +62,7 @@ from .prompts import PROMPT_STYLES
 from .reasoning import Benchmark
 from .samples import Corpus, encode, make_samples
 from .sandbox import use_cluster
+from .tracing import shared_sandboxes
 from .verification import verify
 
 if TYPE_CHECKING:
@@ -254,11 +255,13 @@ def accepted_ids(corpus: Corpus, monologues: Iterable[Monologue], level: str = "
     """The ids of the monologues that pass the filter `level`: 'none', 'answer' or 'steps'."""
     if level == "none":
         return {m.id for m in monologues}
-    traces, ids = {t.execution_id: t for t in corpus.traces}, set()
-    for m in monologues:
-        problem, _ = corpus.of(m.execution_id)
-        if verify(m, problem.code, traces[m.execution_id], level=level).accepted:
-            ids.add(m.id)
+    traces = {t.execution_id: t for t in corpus.traces}
+    ids = {m.id for m in monologues if m.accepted}  # at the level of steps, the strictest
+    with shared_sandboxes():
+        for m in monologues:
+            problem, _ = corpus.of(m.execution_id)
+            if m.id not in ids and verify(m, problem.code, traces[m.execution_id], level).accepted:
+                ids.add(m.id)
     return ids
 
 
@@ -283,7 +286,8 @@ def corpus_for(corpus: Corpus, variant: Variant) -> Corpus:
         keys = rng.sample(keys, min(count, len(keys)))
     corpus = narrowed(corpus, set(keys))
     if variant.errors and variant.level != FALSE_STEP:
-        return inject_errors(corpus, variant.errors, rng)
+        learned = [m for m in corpus.monologues if m.direction in variant.mixture]
+        return inject_errors(replace(corpus, monologues=learned), variant.errors, rng)
     return corpus
 
 
