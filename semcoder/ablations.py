@@ -169,6 +169,17 @@ def _check_names(config: AblationsConfig) -> None:
             raise RecipeError(f"no format {style!r}: use some of {', '.join(PROMPT_STYLES)}")
 
 
+def _references(config: AblationsConfig) -> set[str]:
+    """The names of what the variants of a configuration's factors are compared with."""
+    names, wanted = {config.reference}, split_list(config.factors)
+    if "errors" in wanted:
+        sizes = map(int, split_list(config.samples))
+        names |= {config.reference + EQUAL.format(size) for size in sizes}
+    if "filter" in wanted:
+        names.add("monologue")
+    return names
+
+
 def variants(config: AblationsConfig) -> list[Variant]:
     """The variants of a configuration's factors, each under all its seeds.
 
@@ -178,11 +189,7 @@ def variants(config: AblationsConfig) -> list[Variant]:
     """
     _check_names(config)
     wanted, chosen, reference = split_list(config.factors), [], config.reference
-    needed = {reference}  # by the variants of the factors, as what they are compared with
-    if "errors" in wanted:
-        needed |= {f"{reference}{EQUAL.format(int(size))}" for size in split_list(config.samples)}
-    if "filter" in wanted:
-        needed.add("monologue")
+    needed = _references(config)
     usual: dict[str, Any] = {
         "style": reference,
         "mixture": mixture_of(reference, config.directions),
