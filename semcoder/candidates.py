@@ -217,6 +217,36 @@ class RunIndex:
             return self.own[-1:]
         return self.known.find(*arguments(call))
 
+    def runs_of(self, call: str) -> list[Event]:
+        """The events whose statements have a call, perhaps with values for its parts."""
+        form = parse_expression(call)
+        if not isinstance(form, ast.Call):
+            return []
+        return [event for event in self.events[:_LOOKED_INTO] if self._calls(event, form)]
+
+    def _calls(self, event: Event, form: ast.Call) -> bool:
+        """Whether the statement of an event has a call of a form."""
+        calls = (node for node in _heads(event.statement) if isinstance(node, ast.Call))
+        return any(self._is_form(node, form, event.before) for node in calls)
+
+    def _is_form(self, source: Any, form: Any, state: Mapping[str, str]) -> bool:
+        """Whether a form is its source, perhaps with values for its parts; `...` is any part."""
+        if isinstance(form, list):
+            same_size = isinstance(source, list) and len(source) == len(form)
+            return same_size and all(self._is_form(*pair, state) for pair in zip(source, form))
+        if not isinstance(form, ast.AST):
+            return source == form
+        if isinstance(form, ast.Constant) and form.value is ...:
+            return True
+        value = unparse(form) if isinstance(form, ast.expr) else ""
+        if value and object_of(value) is not NO_VALUE:
+            actual = self.value_or_none(unparse(source), state)
+            return actual is not None and agree(value, actual, strict=False) is True
+        parts = [name for name in form._fields if name != "ctx"]
+        return type(source) is type(form) and all(
+            self._is_form(getattr(source, name), getattr(form, name), state) for name in parts
+        )
+
     def lacks(self, expression: str, state: Mapping[str, str]) -> bool:
         """Whether an expression asks for an item that is not there, so that no value is right."""
         try:

@@ -204,6 +204,8 @@ class Flow(Values):
             raise Unknown(what)
         if lines:
             return [sum(len(self.run.lines.get(line, ())) for line in lines)]
+        if self.run.runs_of(what):
+            return [len(self.run.runs_of(what))]
         returns = len(self._returns_of(replace(claim, expression=what)))
         lines = claim.place.lines and not returns
         return [*filter(None, self._executions(claim.place) if lines else [returns])]
@@ -477,6 +479,8 @@ class Calls(Flow):
         returns = self._returns_of(claim) if is_call else self._returns_at(claim.place)
         if is_call and (not returns or not claim.value):
             return self.decide_value(claim)
+        if not returns and self.is_wanted(replace(claim, expression=OUTPUT)):
+            return Judgement("true")  # a backward text repeats what it starts from
         if not returns:
             return Judgement("unknown", "nothing is returned")
         if not claim.value:

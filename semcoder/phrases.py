@@ -57,9 +57,15 @@ E is (?:an|any) integer|E is (?:a|any) number => state | isinstance({0}, int) | 
 E (?:has|is of|is) (?:a )?length (?:of |is )?E => value | len({0}) | == | {1}
 E has TIMES UNITs?(?: in it)?|E is TIMES UNITs? long => value | len({0}) | == | {1}
 E has BOUND TIMES UNITs? => value | len({0}) | {1} | {2}
-ACTOR(?:re)?sets? E (?:to|as|is) E => value | {0} | == | {1}
+E (?:in|de)crements? E to E => value | {1} | == | {2}
+E (?:add|append)s E to E => adds | {2} | += | {1}
+E is unchanged as E => value | {0} | == | {1}
+E is called on E(?: with E)? => ran | {0} | |
+E is (?:present|found|there|included) => present | {0} | == | True
+(?:the )?function processes E => proposed | {0} | |
+ACTOR(?:can )?(?:re)?sets? E (?:to|as|is) E => value | {0} | == | {1}
 ACTOR(?:can )?(?:choose|pick|let|use|take|assume) E (?:to is|to|as|is) E => value | {0} | == | {1}
-ACTOR(?:can )?(?:construct|denote|consider) E (?:to is|to|as|is) E => value | {0} | == | {1}
+ACTOR(?:can )?(?:construct|consider) E (?:to is|to|as|is) E => value | {0} | == | {1}
 E is assigned E => value | {0} | == | {1}
 E \+ is E => adds | {0} | += | {1}
 ACTORmodif(?:y|ies) E to E => value | {0} | == | {1}
@@ -85,7 +91,7 @@ NTHE is (?:append|add|insert)ed(?: at index ‹\d+›)? => adds | | += | {0}
 DOER(?:remove|pop|delete)s? NTHE|NTHE is (?:remov|popp|delet)ed => removed | {0} | -= |
 ACTOR(?:update|change|reset)s? E to E => value | {0} | == | {1}
 ACTOR(?:append|add|insert)(?:s|ing)? E (?:to|into) E => adds | {1} | += | {0}
-E (?:append|add|insert)s NTHE => call_adds | {0} | += | {1}
+E (?:append|add|insert)s NTHE(?: at (?:index|position) ‹\d+›)? => call_adds | {0} | += | {1}
 E is (?:remov|popp|delet)ed from E|ACTOR(?:remove|pop)s? E from E => adds | {1} | -= | {0}
 E (?:remove|pop)s NTHE(?: from E)? => call_adds | {0} | -= | {1}
 ACTORincrement(?:s|ing)? E by E|E is (?:incremented|increased) by E => adds | {0} | += | {1}
@@ -159,6 +165,7 @@ _WORDS = {
 }
 _CHAIN = compiled(r"E((?: (?:is|==) E)+)")
 _CHANGING = "append extend insert remove sort reverse clear update add discard".split()
+_MEMBERSHIP = (ast.In, ast.NotIn)
 _RETURNS = compiled(r"(?:ACTOR|E )returns? (‹\d+›(?: is ‹\d+›)*)")
 
 # %% ../nbs/34_phrases.ipynb #ce12969e
@@ -403,6 +410,15 @@ class Phrases(Rows):
         test = is_a(condition, ast.Compare, ast.BoolOp)
         return test and self._say_truth(condition, relation, value)
 
+    def _say_present(self, item: str, relation: str, value: str) -> bool:
+        """ "It is present": in what the condition before looks for it."""
+        condition = tree_of(self.condition)
+        if not isinstance(condition, ast.Compare) or not isinstance(condition.ops[0], _MEMBERSHIP):
+            return False
+        whole = ast.unparse(condition.comparators[0])
+        self.say("value", f"({item}) in {whole}", relation, value)
+        return True
+
     def _say_removed(self, value: str, relation: str, _value: str) -> bool:
         """ "`5` is removed"; for a variable the meaning is not clear."""
         return is_literal(value) and self._say_adds("", relation, value)
@@ -413,7 +429,10 @@ class Phrases(Rows):
         return True
 
     def _say_has(self, whole: str, relation: str, value: str) -> bool:
-        """A value contains another, or is the list that it "contains"."""
+        """A value contains another or several others, or is the list that it "contains"."""
+        items = tree_of(value)
+        if isinstance(items, ast.Tuple) and not value.startswith("("):
+            return all(self._say_has(whole, relation, ast.unparse(item)) for item in items.elts)
         if is_a(value, ast.List, ast.Dict, ast.Tuple, ast.Set):
             return self._say_value(whole, "==" if relation == "in" else "!=", value)
         return bool(whole) and self._say_value(value, relation, whole)

@@ -53,7 +53,9 @@ _MANY_FINE = re.compile(
 _NAMED = compiled(r"\b(NOUN) +E|E +(NOUN)\b")
 _PROPOSAL = re.compile(
     r"(?:(?:we|let's)(?: can| could| may)?(?: \w+)? (?:use|choose|take|try|provide|pass|pick)"
-    r"|(?:the|a|one) (?:\w+ )*(?:input|choice|example|solution|candidate)\b[^‹]*(?:‹\d+› )?is)"
+    r"|(?:the|a|one) (?:\w+ )*(?:input|choice|example|solution|candidate)\b[^‹]*(?:‹\d+› )?is"
+    r"|(?:(?:an?|one|another|the only|the simplest|possible|valid|suitable|simple) )+‹\d+›"
+    r"(?: [a-z ]+)? is)"
     r" ‹(\d+)›(?: itself)?"
 )
 _COMPUTED = (ast.Call, ast.Subscript, ast.BinOp)  # what has a value of its own
@@ -202,7 +204,8 @@ class _Clauses(Phrases):
         """Whether a clause says something of a value; an apposition does not."""
         mode = self.at.mode in ("run", "constraint") and not SAYS["intent"].search(text)
         states = not plain or SAYS["verb"].search(text)
-        return bool(mode and states) and "‹" in text
+        heads = self.at.colon and text.endswith((" is", " is this"))
+        return bool(mode and states and not heads) and "‹" in text
 
     def _take_last(self, text: str, read: bool) -> None:
         """What "which" would be: the last expression, if the clause leaves no doubt."""
@@ -356,6 +359,7 @@ _VALUE_ASIDE = re.compile(rf" *([a-z]+(?: of| is)? *)?{EXPRESSION} *")
 _HEADED = compiled(r"^(\W*(?:the )?ORD ITEM *)\( *‹(\d+)› *\)(?=\W*$)")
 _ATTRIBUTE = re.compile(r"(?:not )?(?:an? )?[a-z]+")
 _ALTERNATIVE = re.compile(r" or |\b(?:if|when|unless|assuming)\b")  # says nothing of this run
+_OF_RANGE = re.compile(r"(?:not )?(?:in|ex)clusive")
 _LONGEST = 1000  # characters of a sentence; in a longer one nothing is read
 
 
@@ -523,6 +527,8 @@ class _Reader(_Clauses):
 
     def _aside(self, preceding: str, match: re.Match) -> None:
         """Reads the content of parentheses, about the expression before them."""
+        if _OF_RANGE.fullmatch(match[1].strip()):
+            return
         subject = re.search(rf"{EXPRESSION} *$", preceding)
         self.last = self.text_of(subject[1]) if subject else ""
         self.at.span = match.span(1)

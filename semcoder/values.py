@@ -282,6 +282,9 @@ class Values(Comparison):
                 before, after = after, before
             if self.run.gains(before, after, claim.value):
                 return Judgement("true", event=event)
+        exact = bool(claim.place.when) and not claim.place.nearest
+        if exact and any(map(_adds_one, events)):
+            return Judgement("false", "something else is added there")
         return Judgement("unknown", "the text does not say what is changed")
 
     def decide_arithmetic(self, claim: Claim) -> Judgement:
@@ -326,6 +329,16 @@ class Values(Comparison):
         if here and place.time != "end" and not {*here}.intersection(changed):
             return Judgement("true", event=here[0])
         return Judgement("unknown" if place.nearest else "false", f"{name} changes there")
+
+
+def _adds_one(event: Event) -> bool:
+    """Whether the statement of an event adds something to an object."""
+    match event.statement:
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr="append" | "add" | "insert"))):
+            return True
+        case ast.AugAssign(op=ast.Add()):
+            return True
+    return False
 
 
 def _is_change(claim: Claim) -> bool:

@@ -76,7 +76,7 @@ SHORT = {
     r"|string)",
     "TIMES": rf"(‹\d+›|{'|'.join(NUMBERS)})",
     "BOUND": r"(at least|at most|more than|fewer than|less than|>=|<=|>|<)",
-    "ACTOR": r"(?:(?:the (?:function|code|program|method|loop)|we|it|this|which|control) )?",
+    "ACTOR": r"(?:(?:the (?:function|code|program|method|loop)|we|it|this|which|control|let's) )?",
     "DOER": r"(?:(?:the (?:[a-z]+ ){1,4}|it |we |this |which )?)",
     "TURN": r"(?:iteration|pass|turn|round)",
     "DURING": r"(?:\b(?:in|on|during|for|at|after|before|of|by) )?(?:the )?",
@@ -218,6 +218,9 @@ _SAID = table(r"""
 """)
 _MUST = table(r"""
 \b(?:can|could)(?: not)? be\b => is
+\bwould (?:need to be|have to be|be)\b => is
+\b(?:would|(?:is|was) expected to|should) return\b => returns
+\bis something like\b => is
 """)
 _VERBS = table(
     r"""
@@ -227,6 +230,7 @@ is equal to|is the same as|equals|equal to|== => ==
 (?:is )?not (?:goes? beyond|exceeds?) => <=
 goes? beyond => >
 (?:is )?(?:below|under) => <
+(?:iterat(?:es?|ing|ion)|loops?|looping) over => loops through
 (?:is )?(?:above|over)(?= ‹) => >
 is (?:not|no) (?:greater|larger|more|bigger|higher) than|is at most => <=
 is (?:less|smaller) than or equal to|<=|≤ => <=
@@ -278,7 +282,8 @@ def _few_verbs(shape: str) -> str:
 RETURNED = "_result_"  # what the function returns
 _REFERENTS = table(
     r"""
-(?:the )?(?:(?:final|expected|desired|given) )*(?<!ed )output(?: KIND)?(?! ?‹| of)\b => output
+(?:the )?(?:(?:final|given) )*(?<!ed )output(?: KIND)?(?! (?:KIND )?‹| of)\b => output
+^(?:the )?(?:expected|desired) output(?: KIND)?(?! (?:KIND )?‹| of)\b => output
 (?:the )?(?:return(?:ed)? value|final result|returned KIND|answer)(?! ?‹| of)\b => output
 (?:the |an? )?(?:input|original|initial|given)(?: KIND)?(?! ?‹)\b(?= IS| [=<>!]|$) => input
 (?:an? (?:simple )?)?input(?: KIND)?(?! ?‹)\b(?= that (?:has|con|incl|star|ends|is)) => input
