@@ -413,7 +413,8 @@ class Flow(Values):
         """Whether a claim says what an argument of the proposed call is."""
         given = self.run.own[0].step.changed
         parts = claim.expression if claim.relation == "==" else claim.value.strip("(),")
-        named = parts in given and claim.relation == "==" or claim.relation == "in"
+        among = claim.relation == "in" and claim.value.startswith("(")
+        named = parts in given and claim.relation == "==" or among
         return named and {*parts.replace(" ", "").split(",")} <= given.keys()
 
 

@@ -55,6 +55,9 @@ E is (?:a )?negative(?: number| integer)? => state | {0} < 0 | == | True
 E is (?:a|any) (list|str|dict|tuple)(?:ing|ionary)? => state | isinstance({0}, {1}) | == | True
 E is (?:an|any) integer|E is (?:a|any) number => state | isinstance({0}, int) | == | True
 E (?:has|is of|is) (?:a )?length (?:of |is )?E => value | len({0}) | == | {1}
+E has E maps to E => holds_entry | {0}[{1}] | == | {2}
+E has at least E => has | {0} | in | {1}
+E has E (once|twice) => value | {0}.count({1}) | == | {2}
 E has TIMES UNITs?(?: in it)?|E is TIMES UNITs? long => value | len({0}) | == | {1}
 E has BOUND TIMES UNITs? => value | len({0}) | {1} | {2}
 E (?:in|de)crements? E to E => value | {1} | == | {2}
@@ -71,7 +74,8 @@ E \+ is E => adds | {0} | += | {1}
 ACTORmodif(?:y|ies) E to E => value | {0} | == | {1}
 (?:E |the function |it |we )is the else block => branch | else | | True
 .*called with E is E => return | | == | {1}
-E is at (?:index|position) E (?:in|of) E => value | {2}[{1}] | == | {0}
+E is (?:found |located )?at (?:index|position) E (?:in|of) E => at | {2} | {1} | {0}
+E is (?:found |located )?at (?:index|position) E => located | {0} | == | {1}
 E is (?:an? )?vowel => state | {0} in 'aeiouAEIOU' | == | True
 E is any values? => state | {0} == {0} | == | True
 E is TIMES UNITs? => sized | {0} | == | {1}
@@ -419,6 +423,17 @@ class Phrases(Rows):
         self.say("value", f"({item}) in {whole}", relation, value)
         return True
 
+    def _say_at(self, whole: str, index: str, item: str) -> bool:
+        """An item of a collection, or a piece of a string, at an index."""
+        piece = re.fullmatch(r"(['\"])..+\1", item)
+        at = f"{whole}.startswith({item}, {index})" if piece else f"{whole}[{index}]"
+        return self._say_value(at, "==", "True" if piece else item) if whole else False
+
+    def _say_located(self, place: str, relation: str, index: str) -> bool:
+        """ "The first `x` in `xs` is at index 3"."""
+        is_index = is_a(place, ast.Call) and re.search(r"\.r?index\(", place) is not None
+        return is_index and self._say_value(place, relation, index)
+
     def _say_removed(self, value: str, relation: str, _value: str) -> bool:
         """ "`5` is removed"; for a variable the meaning is not clear."""
         return is_literal(value) and self._say_adds("", relation, value)
@@ -458,6 +473,10 @@ class Phrases(Rows):
         """A loop goes from one number to another."""
         self.emit("range", self.at.span, expression=first, value=last)
         return True
+
+    def _say_holds_entry(self, entry: str, relation: str, value: str) -> bool:
+        """ "The input must have the key `3` with the value `6`", in a backward text."""
+        return self.backward and self._say_value(entry, relation, value)
 
     def _say_entry(self, key: str, _relation: str, value: str) -> bool:
         """A dictionary has a key with a value."""

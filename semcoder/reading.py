@@ -52,8 +52,10 @@ _MANY_FINE = re.compile(
 )
 _NAMED = compiled(r"\b(NOUN) +E|E +(NOUN)\b")
 _PROPOSAL = re.compile(
-    r"(?:(?:we|let's)(?: can| could| may)?(?: \w+)? (?:use|choose|take|try|provide|pass|pick)"
-    r"|(?:the|a|one) (?:\w+ )*(?:input|choice|example|solution|candidate)\b[^‹]*(?:‹\d+› )?is"
+    r"(?:(?:we|let's)(?: can| could| may)?(?: \w+)? "
+    r"(?:use|choose|take|try|provide|pass|pick|create)"
+    r"|(?:(?:the|a|one) )?(?:\w+ )*(?:input|choice|example|solution|candidate)\b[^‹]*(?:‹\d+› )?is"
+    r"|the (?:\w+ )*input that satisfies .*is"
     r"|(?:(?:an?|one|another|the only|the simplest|possible|valid|suitable|simple) )+‹\d+›"
     r"(?: [a-z ]+)? is)"
     r" ‹(\d+)›(?: itself)?"

@@ -183,6 +183,8 @@ sorting E => sorted({0})
 converting E to (?:uppercase|upper case) => {0}.upper()
 converting E to (?:lowercase|lower case) => {0}.lower()
 concatenati(?:on of|ng) E (?:and|with) E => {0} + {1}
+(?:(?:index|position) of )?(?:the )?last occurrence of E in E => {1}.rindex({0})
+(?:(?:index|position) of )?(?:the )?first occurrence of E in E => {1}.index({0})
 (?:index|position) of E in E => {1}.index({0})
 (?:count|number of (?:times|occurrences)|how often) (?:of )?E (?:\w+ )?in E => {1}.count({0})
 (?:value|contents?|result|elements|values) of E => {0}
@@ -191,7 +193,8 @@ concatenati(?:on of|ng) E (?:and|with) E => {0} + {1}
 )
 _ENTRY = compiled(
     r"(?:\bkey E (?:(?!no |not |never )[a-z]+ |E )*?values? (?:of |is |as |to |must be )*E"
-    r"|\b(?:value|count|frequency) (?:for|of|associated with|at) (?:the )?key E (?:[a-z]+ )+?E)$"
+    r"|\b(?:value|count|frequency) (?:for|of|associated with|at) (?:the )?key E "
+    r"(?:(?!and |or )[a-z]+ )+?E)$"
 )
 _NTH = compiled(r"(?:the )?ORD (?:(to )?(last) )?UNIT (?:of|in) E")
 # A part of something that the clause does not name.
