@@ -231,21 +231,19 @@ class RunIndex:
 
     def _is_form(self, source: Any, form: Any, state: Mapping[str, str]) -> bool:
         """Whether a form is its source, perhaps with values for its parts; `...` is any part."""
-        if isinstance(form, list):
-            same_size = isinstance(source, list) and len(source) == len(form)
-            return same_size and all(self._is_form(*pair, state) for pair in zip(source, form))
-        if not isinstance(form, ast.AST):
-            return source == form
         if isinstance(form, ast.Constant) and form.value is ...:
             return True
         value = unparse(form) if isinstance(form, ast.expr) else ""
         if value and object_of(value) is not NO_VALUE:
             actual = self.value_or_none(unparse(source), state)
             return actual is not None and agree(value, actual, strict=False) is True
-        parts = [name for name in form._fields if name != "ctx"]
-        return type(source) is type(form) and all(
-            self._is_form(getattr(source, name), getattr(form, name), state) for name in parts
-        )
+        if isinstance(form, ast.AST) and type(source) is type(form):
+            parts = [name for name in form._fields if name != "ctx"]
+            source, form = ([getattr(node, name) for name in parts] for node in (source, form))
+        if not isinstance(form, list):
+            return source == form
+        same_size = isinstance(source, list) and len(source) == len(form)
+        return same_size and all(self._is_form(*pair, state) for pair in zip(source, form))
 
     def lacks(self, expression: str, state: Mapping[str, str]) -> bool:
         """Whether an expression asks for an item that is not there, so that no value is right."""

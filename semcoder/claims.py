@@ -480,10 +480,9 @@ class Calls(Flow):
         returns = self._returns_of(claim) if is_call else self._returns_at(claim.place)
         if is_call and (not returns or not claim.value):
             return self.decide_value(claim)
-        if not returns and self.is_wanted(replace(claim, expression=OUTPUT)):
-            return Judgement("true")  # a backward text repeats what it starts from
-        if not returns:
-            return Judgement("unknown", "nothing is returned")
+        if not returns:  # a backward text repeats what it starts from
+            repeated = self.is_wanted(replace(claim, expression=OUTPUT))
+            return Judgement("true" if repeated else "unknown", "nothing is returned")
         if not claim.value:
             return self._returned_at(replace(claim.place, function=""), returns)
         wanted = "result" if is_call else claim.expression or "result"

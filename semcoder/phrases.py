@@ -425,9 +425,9 @@ class Phrases(Rows):
 
     def _say_at(self, whole: str, index: str, item: str) -> bool:
         """An item of a collection, or a piece of a string, at an index."""
-        piece = re.fullmatch(r"(['\"])..+\1", item)
-        at = f"{whole}.startswith({item}, {index})" if piece else f"{whole}[{index}]"
-        return self._say_value(at, "==", "True" if piece else item) if whole else False
+        if re.fullmatch(r"(['\"])..+\1", item):
+            return self._say_value(f"{whole}.startswith({item}, {index})", "==", "True")
+        return self._say_value(f"{whole}[{index}]", "==", item)
 
     def _say_located(self, place: str, relation: str, index: str) -> bool:
         """ "The first `x` in `xs` is at index 3"."""
