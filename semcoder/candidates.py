@@ -231,19 +231,20 @@ class RunIndex:
 
     def _is_form(self, source: Any, form: Any, state: Mapping[str, str]) -> bool:
         """Whether a form is its source, perhaps with values for its parts; `...` is any part."""
-        if isinstance(form, ast.Constant) and form.value is ...:
-            return True
-        value = unparse(form) if isinstance(form, ast.expr) else ""
-        if value and object_of(value) is not NO_VALUE:
-            actual = self.value_or_none(unparse(source), state)
-            return actual is not None and agree(value, actual, strict=False) is True
-        if isinstance(form, ast.AST) and type(source) is type(form):
-            parts = [name for name in form._fields if name != "ctx"]
-            source, form = ([getattr(node, name) for name in parts] for node in (source, form))
-        if not isinstance(form, list):
-            return source == form
-        same_size = isinstance(source, list) and len(source) == len(form)
-        return same_size and all(self._is_form(*pair, state) for pair in zip(source, form))
+        if isinstance(form, ast.expr) and object_of(unparse(form)) is not NO_VALUE:
+            return self._has_value(source, unparse(form), state)
+        if isinstance(form, ast.AST):
+            alike = type(source) is type(form)
+            return alike and self._is_form(_fields(source), _fields(form), state)
+        if isinstance(form, list):
+            pairs = zip(source, form)
+            return len(source) == len(form) and all(self._is_form(*p, state) for p in pairs)
+        return source == form
+
+    def _has_value(self, source: Any, value: str, state: Mapping[str, str]) -> bool:
+        """Whether an expression of the program has a value, which `...` stands for any of."""
+        actual = self.value_or_none(unparse(source), state)
+        return value == "..." or actual is not None and agree(value, actual, strict=False) is True
 
     def lacks(self, expression: str, state: Mapping[str, str]) -> bool:
         """Whether an expression asks for an item that is not there, so that no value is right."""
@@ -405,6 +406,11 @@ def is_header(event: Event) -> bool:
 
 
 _COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+
+
+def _fields(node: ast.AST) -> list[Any]:
+    """The parts of a node, in the order of its type."""
+    return [getattr(node, name) for name in node._fields if name != "ctx"]
 
 
 def _targets(loop: ast.comprehension) -> set[str]:

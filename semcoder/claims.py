@@ -480,13 +480,18 @@ class Calls(Flow):
         returns = self._returns_of(claim) if is_call else self._returns_at(claim.place)
         if is_call and (not returns or not claim.value):
             return self.decide_value(claim)
-        if not returns:  # a backward text repeats what it starts from
-            repeated = self.is_wanted(replace(claim, expression=OUTPUT))
-            return Judgement("true" if repeated else "unknown", "nothing is returned")
+        if not returns:
+            return self._repeats_output(claim)
         if not claim.value:
             return self._returned_at(replace(claim.place, function=""), returns)
         wanted = "result" if is_call else claim.expression or "result"
         return self._settle_returned(replace(claim, expression=wanted), returns, is_call)
+
+    def _repeats_output(self, claim: Claim) -> Judgement:
+        """The verdict where nothing is returned: a backward text repeats what it starts from."""
+        if self.is_wanted(replace(claim, expression=OUTPUT)):
+            return Judgement("true")
+        return Judgement("unknown", "nothing is returned")
 
     def _returns_at(self, place: Place) -> list[Event]:
         """The returns of the function of a place, or of the called function."""

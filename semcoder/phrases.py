@@ -425,6 +425,8 @@ class Phrases(Rows):
 
     def _say_at(self, whole: str, index: str, item: str) -> bool:
         """An item of a collection, or a piece of a string, at an index."""
+        if not whole:
+            return False
         if re.fullmatch(r"(['\"])..+\1", item):
             return self._say_value(f"{whole}.startswith({item}, {index})", "==", "True")
         return self._say_value(f"{whole}[{index}]", "==", item)
