@@ -167,6 +167,17 @@ class RunIndex:
             self.totals[event.loops[-1].entry] += event.enters
 
     @cached_property
+    def outer_loops(self) -> dict[str, int]:
+        """The variables of the loops around other loops, with their lines."""
+        loops = [node for node in ast.walk(self.program.tree) if isinstance(node, ast.For)]
+        outer_loops = {}
+        for loop in loops:
+            inner = [node for node in ast.walk(loop) if isinstance(node, ast.For | ast.While)]
+            if len(inner) > 1:  # itself and another
+                outer_loops[unparse(loop.target)] = loop.lineno
+        return outer_loops
+
+    @cached_property
     def tests(self) -> list[Event]:
         """The events that decide a condition."""
         return [event for event in self.events if truth(event) is not None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .scanning import Line, Vocabulary, is_literal
-from .wording import Wording, ordinal, patterns, table
+from .wording import NUMBERS, Wording, ordinal, patterns, table
 
 # %% ../nbs/34_locating.ipynb #d592bbc8
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ _PLACES = table(r"""
 DURING(?:(?:end|start|beginning) of )?(?:the )?(?:ORD|(next)) (?:\w+ )?TURN\bOFLOOP => iteration
 \bin the ORD(?: one\b|(?=,)),? => iteration
 DURING(?:end of )?\b(?:outer |inner )?(?:TURN|loop)(?: number| #)? +EOFLOOP => turn
+^\W*TURN (one|two|three|four|five|six)(?=\s*[:,]|\s*$) => numbered
 \bfor (?:the )?ORD (?:and last )?ITEM(?: +E +(?:=|is)(?= ))?(?: +E)? => item
 ^\W*(?:at )?(?:position|index) +E(?= ) => position
 ^\W*(?:the )?ORD ITEM(?: +E +(?:=|is)(?= ))? +E\s*$ => item
@@ -262,6 +263,11 @@ class Located(Wording):
         if number.isdigit():
             self._turn(iteration=int(number), ordinal=False)
         return number.isdigit()
+
+    def _at_numbered(self, match: re.Match, _name: str) -> bool:
+        """ "Round two:"."""
+        self._turn(iteration=NUMBERS.index(match[1]), ordinal=True)
+        return True
 
     def _turn(self, **fields: Any) -> None:
         """A place in a loop; the line that an outer bullet named is the loop's, not the claim's."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from .locating import Located, Place
 from .scanning import is_a, is_literal, is_number, tree_of
-from .wording import EXPRESSION, NUMBERS, RETURNED, compiled, shape_of, table
+from .wording import EXPRESSION, NUMBERS, RETURNED, compiled, ordinal, shape_of, table
 
 # %% ../nbs/34_phrases.ipynb #17187167
 _CLAUSES = table(
@@ -74,6 +74,7 @@ E \+ is E => adds | {0} | += | {1}
 ACTORmodif(?:y|ies) E to E => value | {0} | == | {1}
 (?:E |the function |it |we )is the else block => branch | else | | True
 .*called with E is E => return | | == | {1}
+(?:the )?ORD E is E => nth | {1} | {0} | {2}
 E is (?:found |located )?at (?:index|position) E (?:in|of) E => at | {2} | {1} | {0}
 E is (?:found |located )?at (?:index|position) E => located | {0} | == | {1}
 E is (?:an? )?vowel => state | {0} in 'aeiouAEIOU' | == | True
@@ -421,6 +422,15 @@ class Phrases(Rows):
             return False
         whole = ast.unparse(condition.comparators[0])
         self.say("value", f"({item}) in {whole}", relation, value)
+        return True
+
+    def _say_nth(self, name: str, number: str, value: str) -> bool:
+        """ "The second `word` is `'b'`", of the variable of a loop."""
+        count = ordinal(number)
+        if name != self.words.target or count is None:
+            return False
+        place = replace(self.place, lines=(), iteration=count, ordinal=True)
+        self.emit("value", self.at.span, place, expression=name, relation="==", value=value)
         return True
 
     def _say_at(self, whole: str, index: str, item: str) -> bool:

@@ -41,6 +41,7 @@ _SINGULAR = re.compile(r"\s*(?:is|was|has|=|!|<|>|becomes|remains|stays|returns|
 _PLURAL = re.compile(r"\s*(?:are|were|have|both|all|must|should|start|end|remain|become|stay)\b")
 _WHICH = ("which", "i.e.", "that is", "or", "which means", "meaning", "where")
 _ADVERBIAL = ("after", "before", "without", "due to", "based on", "until", "unless", "in order to")
+_SECOND_HALF = re.compile(r"(?:(?!it |we )\w+ ){0,3}‹")  # "`b` is 3" of "the sum of `a` and `b` is 3"
 _LIMITING = ("after", "before", "without", "unless")  # "must have 4 characters before the dot"
 _RESULT = compiled(
     r"result(?:ing|s) in|giving(?: us)?|yielding|making(?: it)?|producing|leading to"
@@ -118,7 +119,7 @@ class _Clauses(Phrases):
     def _is_half(self, word: str, piece: str) -> bool:
         """Whether a piece is half of a subject ("the sum of a and b is 3") or an alternative."""
         verb = SAYS["verb"].search(piece) is not None
-        half = self.at.half and word in ("and", "or", ",")
+        half = self.at.half and word in ("and", "or", ",") and _SECOND_HALF.match(piece) is not None
         alternative = word == "or" and verb
         while alternative and self.claims and self.claims[-1].end == self.at.previous:
             self.claims.pop()  # of two alternatives neither is said

@@ -46,6 +46,7 @@ class Values(Comparison):
         """Whether an expression has a value at a place, or anywhere in the order of the text."""
         if not claim.expression:
             return self._value_somewhere(claim)
+        claim = self._in_its_loop(claim)
         if self.run.inner_names.intersection(reads(claim.expression)):
             return self._decide_inner(claim)
         anywhere = self.run.moments(claim.expression) or self._moments_of_value(claim)
@@ -57,6 +58,14 @@ class Values(Comparison):
         if _STAYS.search(claim.text) and place.iteration is not None and not self.ordered:
             place = replace(place, time="end")
         return self._settle_value(claim, place, anywhere)
+
+    def _in_its_loop(self, claim: Claim) -> Claim:
+        """A claim about the variable of an outer loop, in the iterations of this loop."""
+        place = claim.place
+        line = self.run.outer_loops.get(claim.expression, 0)
+        if place.iteration is None or place.loop or not line:
+            return claim
+        return replace(claim, place=replace(place, loop=line))
 
     def _decide_constant(self, claim: Claim) -> Judgement:
         """The verdict on an expression without variables; the name of a method is a call of it."""
