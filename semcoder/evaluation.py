@@ -62,7 +62,7 @@ from semcoder.scores import (
     score_table,
     significant,
 )
-from .tracing import STYLES, render, trace_all
+from .tracing import STYLES, render, shared_sandboxes, trace_all
 from .verification import Report, decided_share, verify
 
 # %% ../nbs/60_evaluation.ipynb #060f92b0
@@ -400,17 +400,22 @@ def reasoning_accuracy(
     for v in chosen:
         item = bench.by_id[v.item_id]
         jobs.append(Job(item.setup + item.code, [_described_call(bench, v)]))
-    for v, [run] in zip(chosen, trace_all(jobs)):
-        if run.result is None:
-            rows.append(Process(v.completion_id, v.item_id, v.passed, 0, 0, coverage=0.0))
-        elif by_id[v.completion_id].style in STYLES:
-            expected = render(run, bench.by_id[v.item_id].code, by_id[v.completion_id].style)
-            rows.append(_trace_process(v, by_id[v.completion_id], expected))
-        else:
-            text = reasoning(by_id[v.completion_id])
-            report = _check_reasoning(bench, v, text, run)
-            rows.append(_process(v, report))
+    with shared_sandboxes():
+        for v, [run] in zip(chosen, trace_all(jobs)):
+            rows.append(_reasoning_process(bench, v, by_id[v.completion_id], run))
     return rows
+
+
+def _reasoning_process(
+    bench: Benchmark, verdict: Verdict, completion: Completion, run: Trace
+) -> Process:
+    """The row of one answer, whose reasoning is about a run."""
+    if run.result is None:
+        return Process(verdict.completion_id, verdict.item_id, verdict.passed, 0, 0, coverage=0.0)
+    if completion.style in STYLES:
+        expected = render(run, bench.by_id[verdict.item_id].code, completion.style)
+        return _trace_process(verdict, completion, expected)
+    return _process(verdict, _check_reasoning(bench, verdict, reasoning(completion), run))
 
 # %% ../nbs/60_evaluation.ipynb #c19469bd
 def _measures(rows: Iterable[Process]) -> dict[str, list[float]]:

@@ -559,10 +559,15 @@ def _ablation_page(results: Results) -> str:
     """`ablation_frame` for reading, a table for each benchmark."""
     page = "# Ablations, means over seeds, in %\n\nA star is significant: after Holm, over seeds.\n"
     frame = ablation_frame(results).round({"parsed": 2, "p_holm": 3})
-    frame = frame.assign(interval_pair=frame.interval_pair + frame.star)
+    names = dict(zip(results.scores.id, results.scores.model))
+    frame = frame.assign(
+        interval_pair=frame.interval_pair + frame.star,
+        reference=frame.a.map(names),
+    )
     heads = {
         "model": "variant",
         "interval": "pass@1 [95% interval]",
+        "reference": "reference",
         "interval_pair": "points from the reference [95% interval]",
         "p_holm": "p (Holm)",
         "parsed": "parse rate",

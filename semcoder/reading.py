@@ -41,7 +41,9 @@ _SINGULAR = re.compile(r"\s*(?:is|was|has|=|!|<|>|becomes|remains|stays|returns|
 _PLURAL = re.compile(r"\s*(?:are|were|have|both|all|must|should|start|end|remain|become|stay)\b")
 _WHICH = ("which", "i.e.", "that is", "or", "which means", "meaning", "where")
 _ADVERBIAL = ("after", "before", "without", "due to", "based on", "until", "unless", "in order to")
-_SECOND_HALF = re.compile(r"(?:(?!it |we )\w+ ){0,3}‹")  # "`b` is 3" of "the sum of `a` and `b` is 3"
+_SECOND_HALF = re.compile(
+    r"(?:(?!it |we )\w+ ){0,3}‹"
+)  # "`b` is 3" of "the sum of `a` and `b` is 3"
 _LIMITING = ("after", "before", "without", "unless")  # "must have 4 characters before the dot"
 _RESULT = compiled(
     r"result(?:ing|s) in|giving(?: us)?|yielding|making(?: it)?|producing|leading to"
