@@ -401,22 +401,36 @@ def _learning_points(run: Run) -> Iterator[list[Any]]:
             yield ["ablations", s.benchmark, TOKENS, style, tokens, *numbers]
 
 
-def _reasoning_points(run: Run) -> Iterator[list[Any]]:
-    """The measures of `reasoning_table` for each benchmark, model and style."""
-    completions = {c.id: c for c in _read(run, "evaluation", Completion)}
+def _reasoning_points(run: Run, stage: str) -> Iterator[list[Any]]:
+    """The measures of `reasoning_table` for each benchmark and series of `_reasoning_series`."""
+    series = _reasoning_series(run, stage)
     groups: dict[tuple[str, str], list[Process]] = defaultdict(list)
-    for row in _read(run, "evaluation", Process):
-        c = completions[row.completion_id]
-        groups[c.benchmark, f"{c.model}, {c.style}"].append(row)
+    for row in _read(run, stage, Process):
+        if row.completion_id in series:
+            groups[series[row.completion_id]].append(row)
     for (benchmark, name), rows in groups.items():
         for row in reasoning_table(rows):
             numbers = [row["n"], row["share"], row["low"], row["high"]]
-            yield ["evaluation", benchmark, row["measure"], name, "", *numbers]
+            yield [stage, benchmark, row["measure"], name, "", *numbers]
+
+
+def _reasoning_series(run: Run, stage: str) -> dict[str, tuple[str, str]]:
+    """The benchmark and name of each completion: model and style; of the ablations, the format."""
+    formats = {v.label: v.name for v in _read(run, stage, Variant) if v.kind == "format"}
+    series = {}
+    for c in _read(run, stage, Completion):
+        if stage == "evaluation":
+            series[c.id] = c.benchmark, f"{c.model}, {c.style}"
+        elif c.model in formats:
+            series[c.id] = c.benchmark, formats[c.model]
+    return series
 
 
 def point_frame(run: Run) -> pd.DataFrame:
     """All points of a run: the columns of points.csv."""
-    rows = [*_line_points(run), *_learning_points(run), *_reasoning_points(run)]
+    rows = [*_line_points(run), *_learning_points(run)]
+    for stage in ("evaluation", "ablations"):
+        rows += _reasoning_points(run, stage)
     return pd.DataFrame(rows, columns=POINT)
 
 # %% ../nbs/70_figures.ipynb #5d1bd28a
@@ -592,8 +606,10 @@ def _reasoning_page(results: Results) -> str:
     for title, rows in lines.groupby(titles, sort=False):
         page += f"\n## Accuracy by executed lines: {title}\n\n{markdown(_named(_pivot(rows)))}"
     columns = ["benchmark", "series", "measure", "n", "interval"]
-    table = points.loc[~points.measure.isin([LINES, SAMPLES, TOKENS]), columns]
-    return f"{page}\n## Truth of the reasoning\n\n{markdown(table)}"
+    truth = points.loc[~points.measure.isin([LINES, SAMPLES, TOKENS])]
+    for stage, rows in truth.groupby("stage", sort=False):
+        page += f"\n## Truth of the reasoning: {stage}\n\n{markdown(rows[columns])}"
+    return page
 
 
 def _cost_page(results: Results) -> str:
