@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from itertools import accumulate, product
 from multiprocessing import get_context
 from pathlib import Path
@@ -216,9 +216,15 @@ def narrowed(corpus: Corpus, ids: set[str]) -> Corpus:
     )
 
 
+@lru_cache(maxsize=1 << 16)  # many variants learn from the same samples
+def _length(sample: Sample, tokenizer: Any) -> int:
+    [encoded] = encode([sample], tokenizer, 10**6).samples
+    return len(encoded.ids)
+
+
 def lengths(samples: list[Sample], tokenizer: Any) -> list[int]:
     """How many tokens each sample has."""
-    return [len(e.ids) for e in encode(samples, tokenizer, 10**6).samples]
+    return [_length(sample, tokenizer) for sample in samples]
 
 
 def comparable(corpus: Corpus, tokenizer: Any, config: AblationsConfig) -> Corpus:
