@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
 from semcoder.core import (
     Checkpoint,
@@ -175,6 +175,9 @@ def _draw_curves(axes: Any, rows: pd.DataFrame) -> None:
         axes.set_xticks(range(len(places)), places)
     else:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_ylim(0, None)
     _name_ends(axes, ends)
 
@@ -709,7 +712,8 @@ def lines_figure(points: pd.DataFrame, stage: str) -> Figure | None:
 def learning_figure(points: pd.DataFrame, measure: str) -> Figure | None:
     """Accuracy by training samples or tokens, a curve for each format, a dot for each seed."""
     points = _drawn(points.query("measure == @measure"))
-    amounts = points.groupby(["panel", "series"]).x.transform("nunique")
+    means = points.assign(x=points.x.where(points.low.notna()))  # without single seeds
+    amounts = means.groupby(["panel", "series"]).x.transform("nunique")
     points = points.loc[amounts > 1].sort_values("x", kind="stable")
     return curves(points, f"{measure}  (logarithmic)")
 
