@@ -63,7 +63,8 @@ def replay_calls(check, values: list) -> int | None:
     """None when a test program accepts `values` as results, else the number (from 1) of the call
     that it fails at. Some tests draw random inputs, so both functions seed the generator."""
     random.seed(0)
-    rest, number = iter(values), 0
+    rest = iter(values)
+    number = 0
 
     def candidate(*args):
         nonlocal number
@@ -103,7 +104,8 @@ def time_inputs(function, inputs: list) -> list[float]:
     """The seconds of processor time that a reference solution takes for each of its inputs."""
     seconds = []
     for args in inputs:
-        args, start = copy.deepcopy(args), time.process_time()
+        args = copy.deepcopy(args)
+        start = time.process_time()
         function(*args)
         seconds.append(round(time.process_time() - start, 3))
     return seconds
@@ -127,7 +129,9 @@ def run_inputs(function, inputs: list, limits: list) -> tuple[list, str | None]:
     has the seconds of processor time of each input, which may take twice as many on the clock; an
     input without an entry has no limit.
     """
-    values, rings, ended = [], [], None
+    values = []
+    rings = []
+    ended = None
 
     def ring(_, frame):
         rings.append(True)

@@ -97,8 +97,10 @@ class _SpareLayer(DynamicLayer):
 
     def _show(self, end: int) -> tuple[Tensor, Tensor]:
         """Let the first `end` columns be in use."""
-        keys, values = self._keys[:, :, :end], self._values[:, :, :end]
-        self.keys, self.values = keys, values
+        keys = self._keys[:, :, :end]
+        values = self._values[:, :, :end]
+        self.keys = keys
+        self.values = values
         return keys, values
 
     def _move(self, new_keys: Tensor, new_values: Tensor, start: int, end: int) -> None:
@@ -113,7 +115,8 @@ class _SpareLayer(DynamicLayer):
         if start:
             keys[:, :, :start] = self._keys[:, :, :start]
             values[:, :, :start] = self._values[:, :, :start]
-        self._keys, self._values = keys, values
+        self._keys = keys
+        self._values = values
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keep some rows, one buffer after the other, so that never two whole caches exist."""
@@ -199,7 +202,8 @@ class _Batch:
     """Rows that are computed together, and what the next pass over the model takes."""
 
     def __init__(self, rows: list[Row], weights: PreTrainedModel, new_tokens: int):
-        self.rows, self.weights = rows, weights
+        self.rows = rows
+        self.weights = weights
         device = weights.device
         self.cache = _empty_cache(weights, max(len(row.prompt) for row in rows) + new_tokens)
         self.noise = torch.stack([row.noise for row in rows]).to(device)

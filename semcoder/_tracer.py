@@ -28,7 +28,8 @@ class FrameTracer:
     """The trace function of one activation of a function."""
 
     def __init__(self, tracer: "Tracer", function: str):
-        self.tracer, self.function = tracer, function
+        self.tracer = tracer
+        self.function = function
         self.number = next(tracer.numbers)
         self.locals: dict[str, Any] = {}  # what `locals()` returns in the frame, see `read`
         self.values: dict[str, Any] = {}  # the variables during an event
@@ -112,7 +113,8 @@ class FrameTracer:
             return
         if self.statement:
             self.finish(self.statement, frame, statement.line)
-        self.statement, self.start = statement, frame.f_lasti
+        self.statement = statement
+        self.start = frame.f_lasti
         if self.thrown >= 0 and statement is self.tracer.statement(self.thrown_line):
             self.thrown = -1  # the exception was caught, and the yield comes again
         if self.returning and statement.line not in self.returning.cleanup:
@@ -135,11 +137,16 @@ class FrameTracer:
             self.emit(done.line, "exception", self.closed)
         if done.returns and next_line:
             self.returning = done
-        self.statement, self.raised, self.reraised, self.closed = None, False, "", ""
+        self.statement = None
+        self.raised = False
+        self.reraised = ""
+        self.closed = ""
 
     def compare(self, done: "Statement", frame: FrameType, next_line: int) -> tuple[dict, list]:
         """Literals of the variables that a statement changed or bound, and the names it removed."""
-        values, hidden, removed = self.variables(frame), set(), []
+        values = self.variables(frame)
+        hidden = set()
+        removed = []
         if self.raised:
             hidden = self.tracer.program.comprehension_names(frame.f_lineno)
         changed = self.differences(values, hidden)
@@ -203,13 +210,15 @@ class FrameTracer:
             return
         self.raised = True
         if operation in PAUSES:
-            self.thrown, self.thrown_line = frame.f_lasti, frame.f_lineno
+            self.thrown = frame.f_lasti
+            self.thrown_line = frame.f_lineno
         if kind is GeneratorExit and operation in PAUSES:
             self.closed = self.tracer.text(error)
         else:
             self.finish(statement, frame, 0)
             self.emit(statement.line, "exception", self.tracer.text(error))
-        self.raised, self.statement = True, statement
+        self.raised = True
+        self.statement = statement
 
     def leave(self, frame: FrameType, value: Any) -> None:
         """The frame is left by a yield, a return, or an exception (as if it returned None).
@@ -246,7 +255,8 @@ WRITE_BACK = ctypes.PYFUNCTYPE(None, ctypes.py_object, ctypes.c_int)(
 # %% ../nbs/12_tracer.ipynb #07b77b37
 def last_operation(frame: FrameType) -> str:
     """The name of the instruction that ran last."""
-    instructions, index = frame.f_code.co_code, frame.f_lasti
+    instructions = frame.f_code.co_code
+    index = frame.f_lasti
     while dis.opname[instructions[index]] == "CACHE":
         index -= 2
     return dis.opname[instructions[index]]
@@ -255,7 +265,8 @@ def last_operation(frame: FrameType) -> str:
 def is_delegating(frame: FrameType) -> bool:
     """Whether a frame is in a `yield from` or `await`, of an interpreter that ends these by an
     exception when an exception was thrown in."""
-    instructions, index = frame.f_code.co_code, frame.f_lasti
+    instructions = frame.f_code.co_code
+    index = frame.f_lasti
     if dis.opname[instructions[index]] == "YIELD_VALUE":
         index += 2
     is_resumed = dis.opname[instructions[index]] == "RESUME" and instructions[index + 1] & 3 > 1
@@ -294,7 +305,9 @@ class Tracer:
     """One traced run: its steps, the depth of calls, and what is left of the budget."""
 
     def __init__(self, program: "Program", sandbox: Any, budget: Budget):
-        self.program, self.sandbox, self.budget = program, sandbox, budget
+        self.program = program
+        self.sandbox = sandbox
+        self.budget = budget
         self.characters, self.bytes = budget.characters, budget.bytes  # what is left
         self.steps: list[tuple] = []
         self.numbers = count()  # of the activations, in the order of their calls
@@ -495,7 +508,8 @@ class Program:
             if statement.line != head:
                 statement.binds += bound_names(node)
             if isinstance(node, ast.Return):
-                statement.returns, statement.cleanup = True, cleanup
+                statement.returns = True
+                statement.cleanup = cleanup
             elif isinstance(node, ast.Raise) and node.exc is None:
                 statement.reraises = statement.line != head
             else:
@@ -523,7 +537,8 @@ class Program:
             return
         first = self.statements[node.body[0].lineno]
         if first is not statement:
-            statement.body_line, statement.body_binds = first.line, entry_names(node)
+            statement.body_line = first.line
+            statement.body_binds = entry_names(node)
         elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
             statement.loops = True
 

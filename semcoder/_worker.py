@@ -176,7 +176,9 @@ class _Writer:
     """Writes one literal; knows the containers around the current value and the room left."""
 
     def __init__(self, limit: int, attributes: bool):
-        self.limit, self.left, self.attributes = limit, limit, attributes
+        self.limit = limit
+        self.left = limit
+        self.attributes = attributes
         self.path: list[int] = []
 
     def write(self, value: Any) -> str:
@@ -414,8 +416,13 @@ def _enter_namespaces(folder: str, megabytes: int) -> None:
 
     Nothing happens where the system refuses them.
     """
-    user, group = os.getuid(), os.getgid()
-    users, processes, network, queues, mounts = 1 << 28, 1 << 29, 1 << 30, 1 << 27, 1 << 17
+    user = os.getuid()
+    group = os.getgid()
+    users = 1 << 28
+    processes = 1 << 29
+    network = 1 << 30
+    queues = 1 << 27
+    mounts = 1 << 17
     if _libc.unshare(users | processes | network | queues):
         return
     _write_file("/proc/self/setgroups", "deny")
@@ -489,7 +496,10 @@ def _landlock_rules(folder: str) -> int:
     size = 8 if version < 4 else 16
     head = struct.pack("QQQ", every_access, 3, 3)[: size if version < 6 else 24]
     rules = _libc.syscall(444, head, len(head), 0)
-    execute, write_file, read_file, read_folder = 1, 2, 4, 8
+    execute = 1
+    write_file = 2
+    read_file = 4
+    read_folder = 8
     allowed = {folder: every_access & ~execute, "/dev/null": write_file | read_file}
     for path in _library_paths():
         allowed[path] = read_file | read_folder if os.path.isdir(path) else read_file
@@ -529,7 +539,9 @@ io_uring_setup 425 425  io_uring_enter 426 426  io_uring_register 427 427  quota
 fork 57 -  vfork 58 -  kill 62 129  tgkill 234 131  prlimit64 302 261  sched_setaffinity 203 122
 sched_setscheduler 144 119  clone 56 220  prctl 157 167  fcntl 72 25  ioctl 16 29  clone3 435 435
 """
-_ALLOW, _REFUSE, _ABSENT = 0x7FFF0000, 0x50001, 0x50026
+_ALLOW = 0x7FFF0000
+_REFUSE = 0x50001
+_ABSENT = 0x50026
 _THIS_PROCESS = 0x5E1F5E1F  # replaced by a child's number
 # Rules for a child: which argument decides, its values, what follows from them, and what follows
 # from all others. Threads have the flags of the C library; a filter can't see those of clone3.
@@ -556,7 +568,10 @@ def _system_calls() -> dict[str, int]:
 
 def _filter(rules: dict[int, tuple]) -> bytes:
     """A program for seccomp, which the kernel runs at every system call."""
-    load, equal, at_least, result = 0x20, 0x15, 0x35, 0x06
+    load = 0x20
+    equal = 0x15
+    at_least = 0x35
+    result = 0x06
     convention = 0xC000003E if os.uname().machine == "x86_64" else 0xC00000B7
     steps = [
         (load, 0, 0, 4),
@@ -597,7 +612,9 @@ def send(fd: int, text: bytes) -> None:
 
 def receive(fd: int, seconds: float = 1e6, room: int = 1 << 32) -> bytes:
     """One frame. EOFError when the other end died, TimeoutError, ValueError beyond `room`."""
-    frame, deadline, poll = bytearray(), time.monotonic() + seconds, select.poll()
+    frame = bytearray()
+    deadline = time.monotonic() + seconds
+    poll = select.poll()
     poll.register(fd, select.POLLIN)
     while gap := missing(frame):
         if not poll.poll(max(0, 1000 * (deadline - time.monotonic()))):
@@ -631,9 +648,11 @@ class _Child:
     """A child as its worker sees it, from the fork to its end."""
 
     def __init__(self, pid: int, limits: dict[str, Any], ends: tuple[int, int, int]):
-        self.pid, self.limits = pid, limits
+        self.pid = pid
+        self.limits = limits
         self.answers, self.printed, self.turn = ends
-        self.process, self.schedule = os.pidfd_open(pid), -1
+        self.process = os.pidfd_open(pid)
+        self.schedule = -1
         self.delay_before = 0.0
         self.poll = select.poll()
         for fd in (0, self.answers, self.printed):
@@ -652,7 +671,8 @@ class _Child:
 
     def left(self, start: float) -> float:
         """Seconds that a call still has: its limit, and as much again for delays."""
-        limit, gone = self.limits["seconds"], time.monotonic() - start
+        limit = self.limits["seconds"]
+        gone = time.monotonic() - start
         if gone < limit:
             return limit - gone
         return limit + min(limit, self.delay() - self.delay_before) - gone
@@ -675,7 +695,9 @@ class _Child:
 
     def watch(self) -> tuple[str, bytes, bytes]:
         """How a call ended (answer, exit, timeout), its frame, and what it printed."""
-        start, frame, printed = time.monotonic(), bytearray(), bytearray()
+        start = time.monotonic()
+        frame = bytearray()
+        printed = bytearray()
         room = 4 * self.limits["output_bytes"] + 65536
         ending = ""
         while not ending:
@@ -725,11 +747,15 @@ class _Worker:
     """The process that forks a child for each program, or a call where calls may not share one."""
 
     def __init__(self, limits: dict[str, Any], seed: int, run: Callable[[str, str], Any]):
-        self.limits, self.seed, self.run = limits, seed, run
+        self.limits = limits
+        self.seed = seed
+        self.run = run
         self.seeders = _seeders()
         self.programs: list[Any] = []
-        self.pid, self.nothing = os.getpid(), os.open(os.devnull, os.O_RDWR)
-        self.rules, self.filter = _landlock_rules(os.getcwd()), b""
+        self.pid = os.getpid()
+        self.nothing = os.open(os.devnull, os.O_RDWR)
+        self.rules = _landlock_rules(os.getcwd())
+        self.filter = b""
         numbers = _system_calls()
         if numbers:
             needless = [number for name, number in numbers.items() if name not in _IN_CHILD]
@@ -853,7 +879,8 @@ def _mapped_mb() -> int:
 
 def _import_packages(names: list[str], folders: list[str]) -> int:
     """Imports packages from folders that no program can import from; returns the MB they map."""
-    before, path = _mapped_mb(), sys.path[:]
+    before = _mapped_mb()
+    path = sys.path[:]
     sys.path += folders
     for name in names:
         importlib.import_module(name)
@@ -866,7 +893,9 @@ def _import_packages(names: list[str], folders: list[str]) -> int:
 def main() -> None:
     """The worker's process: receives its settings, gives up its rights, and serves."""
     settings = json.loads(receive(0))
-    folder, limits, sys.argv = os.getcwd(), settings["limits"], ["program"]
+    folder = os.getcwd()
+    limits = settings["limits"]
+    sys.argv = ["program"]
     for name in "bisect copy dataclasses heapq itertools math operator string".split():
         importlib.import_module(name)
     limits["memory_mb"] += _import_packages(settings["packages"], settings["folders"])

@@ -132,7 +132,8 @@ def _other_directions(directions: str) -> list[str]:
 
 def _factors(config: AblationsConfig) -> list[tuple[str, str, dict[str, Any]]]:
     """The factor and the name of each variant, with the fields that differ from the reference."""
-    reference, rows = config.reference, []
+    reference = config.reference
+    rows = []
     styles = [reference, *(style for style in split_list(config.formats) if style != reference)]
     sizes = [int(size) for size in split_list(config.samples)]
     for style in styles:
@@ -171,7 +172,8 @@ def _check_names(config: AblationsConfig) -> None:
 
 def _references(config: AblationsConfig) -> set[str]:
     """The names of what the variants of a configuration's factors are compared with."""
-    names, wanted = {config.reference}, split_list(config.factors)
+    names = {config.reference}
+    wanted = split_list(config.factors)
     if "errors" in wanted:
         sizes = map(int, split_list(config.samples))
         names |= {config.reference + EQUAL.format(size) for size in sizes}
@@ -188,7 +190,9 @@ def variants(config: AblationsConfig) -> list[Variant]:
     or format.
     """
     _check_names(config)
-    wanted, chosen, reference = split_list(config.factors), [], config.reference
+    wanted = split_list(config.factors)
+    chosen = []
+    reference = config.reference
     needed = _references(config)
     usual: dict[str, Any] = {
         "style": reference,
@@ -233,7 +237,8 @@ def comparable(corpus: Corpus, tokenizer: Any, config: AblationsConfig) -> Corpu
     mixture = ",".join(mixture_of(style, config.directions) for style in styles)
     origin = {row.id: row.execution_id for row in [*corpus.traces, *corpus.monologues]}
     directions = {(m.execution_id, m.direction) for m in corpus.monologues}
-    number, long = Counter(key for key, _ in directions), set()
+    number = Counter(key for key, _ in directions)
+    long = set()
     samples = make_samples(corpus, mixture)
     for s, tokens in zip(samples, lengths(samples, tokenizer)):
         if tokens > config.max_length:
@@ -256,7 +261,8 @@ def corrupted(monologue: Monologue, answer_too: bool, rng: random.Random) -> Mon
     if not heading or monologue.answer not in end:
         return monologue
     numbers = list(_NUMBER.finditer(text, text.find("]")))
-    text, answer = _increased(text, rng.choice(numbers or [None])), monologue.answer
+    text = _increased(text, rng.choice(numbers or [None]))
+    answer = monologue.answer
     if answer_too:
         answer = _increased(answer, _NUMBER.search(answer))
     before, _, after = end.rpartition(monologue.answer)
@@ -290,7 +296,8 @@ def inject_errors(corpus: Corpus, rate: float, rng: random.Random) -> Corpus:
 # %% ../nbs/62_ablations.ipynb #611e748d
 def corpus_for(corpus: Corpus, variant: Variant) -> Corpus:
     """The part of a corpus that a variant may learn from, with the errors that it is to meet."""
-    rng, keys = random.Random(variant.seed), sorted(corpus.executions)
+    rng = random.Random(variant.seed)
+    keys = sorted(corpus.executions)
     if variant.source:
         generated = variant.source == "generated"
         keys = [key for key in keys if bool(corpus.of(key)[0].level) == generated]
@@ -365,7 +372,8 @@ def train_variant(job: VariantJob, folder: Path) -> list[Record]:
     """Train a variant, or continue where a killed process left it: `Loss` and `Checkpoint` rows."""
     from semcoder.training import FinetuneConfig, train
 
-    variant, usual = job.variant, {"save_every": 10**6, "truncation": "drop"}
+    variant = job.variant
+    usual = {"save_every": 10**6, "truncation": "drop"}
     budget = {"epochs": job.epochs, "token_budget": variant.tokens, "seed": variant.seed}
     given = plain(FinetuneConfig()) | plain(job.config)
     training = FinetuneConfig.from_params(given | budget | usual)
@@ -376,7 +384,9 @@ def train_variant(job: VariantJob, folder: Path) -> list[Record]:
 
 def make(job: VariantJob) -> list[Record]:
     """Train a variant and ask it: its `Loss`, `Checkpoint` and `Completion` rows."""
-    engine, size, rows = job.config.engine, job.config.inference_batch_size, []
+    engine = job.config.engine
+    size = job.config.inference_batch_size
+    rows = []
     folder = job.root / "ablations" / "models" / re.sub(r"\W+", "-", job.variant.label)
     if job.variant.mixture:
         rows = train_variant(job, folder)
@@ -413,7 +423,8 @@ def new_pool(workers: int, device: str = "") -> ProcessPoolExecutor:
 
     on_gpu = device != "cpu" and torch.cuda.is_available()
     workers = workers or (1 if on_gpu else min(4, os.cpu_count() or 1))
-    context, alone = get_context("spawn"), (workers == 1,)
+    context = get_context("spawn")
+    alone = (workers == 1,)
     return ProcessPoolExecutor(workers, context, _prepare, alone, max_tasks_per_child=1)
 
 # %% ../nbs/62_ablations.ipynb #b524cb7c
@@ -424,7 +435,8 @@ def scores_of(
     seed: int = 0,
 ) -> list[Score]:
     """The scores of each variant on each benchmark, over all its seeds and for each seed alone."""
-    by_id, by_name = {c.id: c for c in completions}, {bench.name: bench for bench in benches}
+    by_id = {c.id: c for c in completions}
+    by_name = {bench.name: bench for bench in benches}
     groups: dict[tuple[str, str], list[Verdict]] = defaultdict(list)
     for v in verdicts:
         c = by_id[v.completion_id]
@@ -454,7 +466,8 @@ def against_reference(
     config: AblationsConfig,
 ) -> list[Comparison]:
     """Each variant paired with its reference, on each benchmark."""
-    references, comparisons = {v.name: _reference_of(v, config) for v in chosen}, []
+    references = {v.name: _reference_of(v, config) for v in chosen}
+    comparisons = []
     means = {(s.benchmark, s.model): s for s in scores if s.model in references}
     for (bench, name), s in means.items():
         other = means.get((bench, references[name]))
@@ -471,7 +484,8 @@ def questions_for(
     A direction that it has not learned is asked of the reference and of those of the factor
     'direction' only, and CRUXEval of those of some factors.
     """
-    questions, style = [], variant.style
+    questions = []
+    style = variant.style
     is_general = variant.kind == "direction" or variant.name == config.reference
     for bench in benches:
         is_cruxeval = bench.name.startswith("cruxeval")
@@ -503,9 +517,12 @@ def plan_jobs(
     """All variants as jobs, and the samples and corrupted monologues that they learn from."""
     tokenizer = load_tokenizer(config.base)
     corpus = comparable(Corpus.load(store), tokenizer, config)
-    jobs, learned, false = [], {}, {}
+    jobs = []
+    learned = {}
+    false = {}
     for variant in variants(config):
-        samples, epochs = [], 1
+        samples = []
+        epochs = 1
         if variant.mixture:
             learnable = corpus_for(corpus, variant)
             false |= _false_monologues(learnable)
@@ -544,7 +561,8 @@ def run_ablations(store: Run, config: AblationsConfig) -> None:
         n = len(settings.items(bench))
         points = 100 * detectable_difference(n)  # infinite for very few items
         print(f"{bench.name}: {n} items, detectable difference {points:.0f} points")
-    data, reads = {bench.name: bench.data for bench in benches}, ["synthesis", "monologue"]
+    data = {bench.name: bench.data for bench in benches}
+    reads = ["synthesis", "monologue"]
     with store.stage("ablations", config, reads=[*reads, "debugging"], data=data) as stage:
         stage.map("samples", [*chosen, *learned], list, 1000)
         finished = {c.model for c in stage.rows(Completion)}
@@ -553,7 +571,8 @@ def run_ablations(store: Run, config: AblationsConfig) -> None:
             stage.map("make", chosen, lambda _: next(rows), 1)
         with use_cluster(config.cluster):
             judge_answers(stage, benches)
-        completions, verdicts = stage.read(Completion), stage.read(Verdict)
+        completions = stage.read(Completion)
+        verdicts = stage.read(Verdict)
         scores = scores_of(verdicts, completions, benches, config.seed)
         comparing = partial(against_reference, scores, verdicts, chosen, config)
         stage.map("score", [config], lambda _: [*scores, *comparing()])

@@ -144,7 +144,8 @@ def _samples(row: dict[str, Any], bench: Benchmark) -> list[Completion]:
     fields = [name for name in _STYLE_OF_FIELD if name in row]
     if not names or not fields:
         return []
-    item_id, style = str(row[names[0]]), _STYLE_OF_FIELD[fields[0]]
+    item_id = str(row[names[0]])
+    style = _STYLE_OF_FIELD[fields[0]]
     style = style or row.get("style", bench.style)
     completions = []
     for text in _texts(row[fields[0]]):
@@ -159,7 +160,8 @@ def read_completions(file: str | Path, bench: Benchmark) -> list[Completion]:
     The style of a whole program is 'solution', that of an answer as it is 'bare'. `DataError`
     names the first object that is not a sample.
     """
-    completions, counts = [], Counter()
+    completions = []
+    counts = Counter()
     for number, row in enumerate(_sample_rows(Path(file)), 1):
         samples = _samples(row, bench)
         if not samples:

@@ -93,7 +93,8 @@ def agree(claimed: str, actual: str, strict: bool = True) -> bool | None:
         return True
     if DOTS.search(claimed) and not DOTS.search(actual) and claimed.strip("[](){}'\" .…"):
         return _abbreviates(claimed, actual)
-    a, b = object_of(claimed), object_of(actual)
+    a = object_of(claimed)
+    b = object_of(actual)
     if a is NO_VALUE or b is NO_VALUE:
         return None
     if _alike(a, b):
@@ -131,7 +132,9 @@ class RunIndex:
     """
 
     def __init__(self, code: str, trace: Trace, wanted: str | None = None, own_call: str = ""):
-        self.code, self.trace, self.program = code, trace, program_of(code)
+        self.code = code
+        self.trace = trace
+        self.program = program_of(code)
         self.wanted = trace.result if wanted is None else wanted
         self.events = replay(code, trace)
         self.own = outer(self.events)
@@ -302,7 +305,8 @@ class RunIndex:
 
     def lines_with(self, expression: str) -> list[int]:
         """The lines whose statements have an expression, or a call of a method of this name."""
-        form, statements = re.escape(normal_form(expression)), self.program.statements.items()
+        form = re.escape(normal_form(expression))
+        statements = self.program.statements.items()
         fits = re.compile(rf"(?:.*\.)?{form}", re.DOTALL).fullmatch
         return [line for line, node in statements if any(map(fits, _expressions(node)))]
 
@@ -317,7 +321,8 @@ class RunIndex:
     def gains(self, before: Mapping[str, str], after: Mapping[str, str], item: str) -> bool:
         """Whether an object has an item or a piece in one state that it lacks in another."""
         for name, value in after.items():
-            old, new = object_of(before.get(name, "")), object_of(value)
+            old = object_of(before.get(name, ""))
+            new = object_of(value)
             try:
                 if not isinstance(new, int | float) and is_sum(old, new, object_of(item)):
                     return True
@@ -468,7 +473,8 @@ class Places:
     """Where places are in a run, if the bare numbers of iterations begin at `base`."""
 
     def __init__(self, run: RunIndex, base: int):
-        self.run, self.base = run, base
+        self.run = run
+        self.base = base
         self._known: dict[Place, list[Event]] = {}
 
     def events(self, place: Place) -> list[Event]:
@@ -563,7 +569,9 @@ class Search:
     """
 
     def __init__(self, run: RunIndex, base: int = 1, ordered: bool = False):
-        self.run, self.ordered, self.places = run, ordered, Places(run, base)
+        self.run = run
+        self.ordered = ordered
+        self.places = Places(run, base)
         self.cursor = 0
         self.mentioned: set[Event] = set()
         self.latest: list[Event] = []  # what the last true claim is about, and what comes next
@@ -688,7 +696,8 @@ class Comparison(Search):
         """
         if any(self.run.lacks(text, state) for text in (claim.expression, claim.value)):
             return False
-        actual, claimed = self.run.value(claim.expression, state), self.claimed(claim, state)
+        actual = self.run.value(claim.expression, state)
+        claimed = self.claimed(claim, state)
         if claim.relation in ("in", "not in") and isinstance(object_of(actual), tuple):
             claimed = self.run.value_or_none(f"[*{claimed}.items()]", {}) or claimed
         if claim.relation not in ("", "==", "is", "!=", "is not"):
@@ -722,7 +731,8 @@ class Comparison(Search):
 
     def chain_holds(self, claim: Claim, event: Event) -> bool:
         """Whether the forms between an expression and its value are right in the state before."""
-        source, statement = claim.expression, event.statement
+        source = claim.expression
+        statement = event.statement
         assigned = assigned_from(statement).get(source)
         if assigned or is_simple(source):
             source = ""
@@ -832,7 +842,8 @@ def check_call(call: str, code: str, trace: Trace) -> str:
     Its arguments are computed where they can be. Else the call runs in the sandbox, and what it
     binds and returns is compared.
     """
-    entered, function = trace.steps[0].changed, function_of(replay(code, trace))
+    entered = trace.steps[0].changed
+    function = function_of(replay(code, trace))
     try:
         name, values, named = arguments(call)
         given = bound(function, values, named)
@@ -859,7 +870,8 @@ def supposed_call(condition: str, run: RunIndex) -> str:
 
     Tried are the constants of the condition, and the empty value of the argument's type.
     """
-    given, nodes = dict(run.own[0].step.changed), _nodes(condition)
+    given = dict(run.own[0].step.changed)
+    nodes = _nodes(condition)
     names = {node.id for node in nodes if isinstance(node, ast.Name)}.intersection(given)
     if len(names) != 1 or NO_VALUE in map(object_of, given.values()):
         return ""

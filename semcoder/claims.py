@@ -83,7 +83,8 @@ class Flow(Values):
 
     def _decide_outcome(self, claim: Claim) -> Judgement:
         """The verdict on the outcome of a condition that the text does not repeat."""
-        holds, anywhere = partial(self._is_true, claim), self.run.tests
+        holds = partial(self._is_true, claim)
+        anywhere = self.run.tests
         if claim.place.lines and not self.ordered and not self._tests(claim.place):
             claim = self._of_test_before(claim)
         if is_empty(claim.place):
@@ -113,7 +114,8 @@ class Flow(Values):
 
     def _is_true(self, claim: Claim, event: Event) -> bool:
         """Whether a condition is as true at an event as a claim says."""
-        state, decided = event.before, truth(event)
+        state = event.before
+        decided = truth(event)
         if claim.expression and normal_form(claim.expression) != test_of(event):
             state = self.states(claim, event)[-1]
             decided = None
@@ -136,7 +138,8 @@ class Flow(Values):
 
     def decide_branch(self, claim: Claim) -> Judgement:
         """Whether a branch is taken, or a line runs."""
-        taken, place = claim.value != "False", claim.place
+        taken = claim.value != "False"
+        place = claim.place
         statements = [self.run.program.statements.get(line) for line in place.lines]
         if place.lines and not any(isinstance(node, HEADERS) for node in statements):
             return self._runs(claim, taken)
@@ -148,7 +151,8 @@ class Flow(Values):
 
     def _runs(self, claim: Claim, taken: bool) -> Judgement:
         """The verdict on a line that runs at a place or not."""
-        events, line = self.places.events(claim.place), claim.place.lines[0]
+        events = self.places.events(claim.place)
+        line = claim.place.lines[0]
         if bool(events) is taken:
             return Judgement("true", event=events[0] if events else None)
         if claim.place.nearest or line not in self.run.program.statements:
@@ -246,7 +250,8 @@ class Flow(Values):
 
     def decide_end(self, claim: Claim) -> Judgement:
         """Whether a loop ends there, after so many iterations or by break."""
-        place, endings = claim.place, self._endings(claim.place)
+        place = claim.place
+        endings = self._endings(claim.place)
         if claim.expression == "break":
             return self._breaks(claim, endings)
         exact = self.ordered and (claim.value or claim.text == "no more iterations")
@@ -334,7 +339,8 @@ class Flow(Values):
 
     def decide_deed(self, claim: Claim) -> Judgement:
         """What a statement does to an object: `out.append(5)`."""
-        holds, events = partial(self._does, claim.expression), self.run.events
+        holds = partial(self._does, claim.expression)
+        events = self.run.events
         events = [event for event in events if isinstance(event.statement, ast.Expr)]
         return self.settle(claim.place, holds, events, "the line does something else")
 
@@ -375,7 +381,8 @@ class Flow(Values):
         first, second = (self.run.lines.get(int(n)) for n in (claim.expression, claim.value))
         if not first or not second:
             return Judgement("unknown", "one of the lines does not run")
-        begins, ends = second[0].number, second[-1].number
+        begins = second[0].number
+        ends = second[-1].number
         if first[0].number < begins or begins < first[0].number < ends:
             return Judgement("true")
         return Judgement("false", "it is the other way round")
@@ -420,7 +427,8 @@ class Flow(Values):
 
 def _as_value(claim: Claim) -> Claim:
     """A claim about a condition as one about its value."""
-    expression, value = f"bool({claim.expression})", str(claim.value != "False")
+    expression = f"bool({claim.expression})"
+    value = str(claim.value != "False")
     return replace(claim, expression=expression, relation="==", value=value, chain=())
 
 
@@ -551,7 +559,8 @@ class Calls(Flow):
 
     def decide_enter(self, claim: Claim) -> Judgement:
         """Whether a call binds a parameter to a value."""
-        function, name = claim.place.function, claim.expression
+        function = claim.place.function
+        name = claim.expression
         calls = [event for event in self.run.events if _is_call(event, function)]
         if not calls:
             return Judgement("false" if function else "unknown", f"{function} is not called")

@@ -188,7 +188,8 @@ def without_tests(program: str, entry_point: str) -> str:
     """A program without assertions, expressions and unused variables behind its last definition.
 
     They may fail, or wait for input."""
-    lines, body = program.split("\n"), ast.parse(program).body
+    lines = program.split("\n")
+    body = ast.parse(program).body
     start = max((n for n, node in enumerate(body, 1) if isinstance(node, _DEFINITIONS)), default=0)
     needed = {entry_point} | _globals("\n".join(lines[: body[start - 1].end_lineno]))
     for node in reversed(body[start:]):
@@ -207,7 +208,8 @@ def _names(nodes: list) -> set[str]:
 
 def _globals(program: str) -> set[str]:
     """The names of a program, and those that its functions and classes take from elsewhere."""
-    names, tables = set(), []
+    names = set()
+    tables = []
     with suppress(SyntaxError):
         tables = [symtable.symtable(program, "<program>", "exec")]
     for table in tables:
@@ -299,8 +301,12 @@ class Coding(Benchmark):
     `gt_time_limit_factor` times what the reference solution takes, whichever is more.
     """
 
-    task, style, packages = "nl2code", "completion", PACKAGES
-    limits, min_time_limit, gt_time_limit_factor = Limits(seconds=3.0), 0.0, 0.0
+    task = "nl2code"
+    style = "completion"
+    packages = PACKAGES
+    limits = Limits(seconds=3.0)
+    min_time_limit = 0.0
+    gt_time_limit_factor = 0.0
     ends = ("\ndef ", "\nclass ", "\nif ", "\nprint(", "\n#", "\n@", "\n```", "\nassert ")
 
     def __init__(self, name: str, items: list, data: str):
@@ -331,7 +337,8 @@ class Coding(Benchmark):
 
     def extract(self, completion: Completion) -> str | None:
         """The answer in a completion: a whole program, or what continues the prompt."""
-        item, text = self.by_id[completion.item_id], completion.text
+        item = self.by_id[completion.item_id]
+        text = completion.text
         style = "" if completion.round else completion.style  # a repair answers the template
         if style == "solution":
             return answer_in(item, text, WHOLE)
@@ -562,7 +569,8 @@ def release_task(row: dict, write: Callable[[list], str]) -> Task:
     for args in (*row["base_input"], *row["plus_input"]):
         if not isinstance(args, list):
             raise TypeError(f"the arguments {args!r:.40} are no list")
-    base, inputs = write(row["base_input"]), write(row["plus_input"])
+    base = write(row["base_input"])
+    inputs = write(row["plus_input"])
     return replace(task, base=base, inputs=inputs, tolerance=float(row["atol"]))
 
 
@@ -588,7 +596,8 @@ _VALUE_END = re.compile(r"\s+#|\s{2,}|[.,;)]|\s(?=[A-Za-z(])|$")
 
 def visible_tests(item: Task) -> list[tuple[str, str]]:
     """The examples in a task's prompt: calls with literal arguments, and their literal values."""
-    text, values = item.prompt, {}
+    text = item.prompt
+    values = {}
     for match in re.finditer(rf"(?<!def )\b{re.escape(item.entry_point)}\(", text):
         start = match.start()
         call = _example_call(text[start : start + 2000])

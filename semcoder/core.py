@@ -463,7 +463,8 @@ class Rows(Sequence[R]):
     """The rows of one type in some Parquet files; a row becomes a record when it is read."""
 
     def __init__(self, kind: type[R], paths: Iterable[Path]):
-        self.kind, empty = kind, schema(kind).empty_table()
+        self.kind = kind
+        empty = schema(kind).empty_table()
         tables = [_completed(pq.ParquetFile(path).read(), kind) for path in paths]
         self.table = pa.concat_tables([empty, *tables])
 
@@ -656,7 +657,8 @@ class Stage:
     """
 
     def __init__(self, path: Path, plan: Facts):
-        self.path, self.plan = path, plan
+        self.path = path
+        self.plan = plan
         self.notes: Facts = {}
         self.steps = 0
         deciding = [plan["stage"], bound(plan["params"]), plan["reads"]]
@@ -712,7 +714,8 @@ class Stage:
 
     def _lap(self) -> float:
         """The seconds since the last call, or since the stage was opened."""
-        before, self.clock = self.clock, time.monotonic()
+        before = self.clock
+        self.clock = time.monotonic()
         return self.clock - before
 
     def map(
@@ -775,7 +778,9 @@ class Run:
     """A folder of pointers to stages. A `demo` run is a throw-away copy."""
 
     def __init__(self, path: Path, demo: bool = False):
-        self.path, self.name, self.demo = path, path.name, demo
+        self.path = path
+        self.name = path.name
+        self.demo = demo
 
     def has(self, stage: str) -> bool:
         """Whether a stage is done."""
@@ -918,12 +923,14 @@ def gpu_report() -> GpuReport:
     """What torch says of this machine's GPUs. Loads torch."""
     import torch
 
-    count, lack = torch.cuda.device_count(), ""
+    count = torch.cuda.device_count()
+    lack = ""
     try:
         torch.cuda.init()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        count, lack = 0, f"{reason}: look at nvidia-smi, CUDA_VISIBLE_DEVICES and the torch build"
+        count = 0
+        lack = f"{reason}: look at nvidia-smi, CUDA_VISIBLE_DEVICES and the torch build"
     names = tuple(map(torch.cuda.get_device_name, range(count)))
     return GpuReport(names, f"torch {torch.__version__} uses {count} GPUs", lack)
 
@@ -935,7 +942,8 @@ def wilson(right: float, n: int) -> tuple[float, float]:
     """Wilson's 95% interval of the share `right / n` (Wilson, 1927); 0 to 1 when n is 0."""
     if n == 0:
         return 0.0, 1.0
-    share, spread = right / n, Z * Z / n
+    share = right / n
+    spread = Z * Z / n
     middle = (share + spread / 2) / (1 + spread)
     half = Z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
     return middle - half if right > 0 else 0.0, middle + half if right < n else 1.0

@@ -213,7 +213,8 @@ def nearest(texts: Sequence[str], others: Sequence[str]) -> list[tuple[int, floa
 
     Texts of fewer than 20 characters have similarity 0. Memory: 4 bytes a pair.
     """
-    ours, theirs = list(map(_sorted_words, texts)), list(map(_sorted_words, others))
+    ours = list(map(_sorted_words, texts))
+    theirs = list(map(_sorted_words, others))
     pairs = []
     for text, row in zip(ours, process.cdist(ours, theirs, scorer=fuzz.partial_ratio, workers=-1)):
         similarity = float(row.max() / 100) if text else 0.0
@@ -266,7 +267,8 @@ def contamination(
 
     `executions` are those of the problems. `similarity` is 0 to 1, and 1 for what is the same.
     """
-    calls, index = defaultdict(list), ItemIndex(items)
+    calls = defaultdict(list)
+    index = ItemIndex(items)
     for execution in executions:
         calls[execution.problem_id].append((execution.call, execution.value))
     rows = _near_items(problems, items) if items else []
@@ -398,7 +400,8 @@ def export(run: Run, folder: str | Path, items: Sequence[Item] = ()) -> Path:
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty: choose a new folder")
-    problems, executions = run.read("synthesis", Problem), run.read("synthesis", Execution)
+    problems = run.read("synthesis", Problem)
+    executions = run.read("synthesis", Execution)
     overlaps = contamination(problems, executions, items)
     tables = data_tables(run, overlaps["problem_id"])
     for name, frame in tables.items():
@@ -457,7 +460,9 @@ def read_pyx(row: dict[str, Any]) -> Released:
     questions = [name for name in _QUESTIONS if row.get(name)]
     if len(questions) != 1 or not row.get("response"):
         raise DataError("empty")
-    question, response, task = row[questions[0]], row["response"], _QUESTIONS[questions[0]]
+    question = row[questions[0]]
+    response = row["response"]
+    task = _QUESTIONS[questions[0]]
     if task == "nl2code":
         code = _program(response)
         return Released(task, {"description": question, "code": code}, code)
@@ -483,7 +488,8 @@ _FAULT = re.compile(
 
 def read_pyx_r(row: dict[str, Any]) -> Released:
     """A row of the released PyX-R. `DataError` says what it lacks."""
-    fault, response = row.get("fault"), row.get("response")
+    fault = row.get("fault")
+    response = row.get("response")
     if not fault or not response:
         raise DataError("empty")
     sections = _FAULT.search(fault)

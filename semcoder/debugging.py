@@ -144,7 +144,8 @@ def _variables(nodes: list[Any]) -> set[str]:
 def _edits(nodes: list[Any], kind: str) -> list[_Edit]:
     """What an operator can do to a program's nodes."""
     types, operator = OPERATORS[kind]
-    variables, edits = sorted(_variables(nodes)), []
+    variables = sorted(_variables(nodes))
+    edits = []
     for node in nodes:
         if isinstance(node, types):
             edits += [(kind, node, fields) for fields in operator(node, variables)]
@@ -156,7 +157,8 @@ def mutants(code: str, seed: int = 0) -> Iterator[Mutant]:
 
     Each differs from `code`, which should be in the layout of `ast.unparse`, on one line.
     """
-    tree, rng = ast.parse(code), Random(f"{seed} {code}")
+    tree = ast.parse(code)
+    rng = Random(f"{seed} {code}")
     nodes = list(ast.walk(tree))
     groups = [_edits(nodes, kind) for kind in OPERATORS]
     for group in groups:
@@ -246,7 +248,8 @@ def find_failures(candidates: list[Candidate], runs: Runs, max_steps: int = 60) 
 
 def _choose(cases: list[Case], per_problem: int) -> list[Case]:
     """The first cases of each problem, wrong values before errors; the others are spare."""
-    counts, chosen = Counter(), []
+    counts = Counter()
+    chosen = []
     for case in sorted(cases, key=lambda case: case.buggy.error is not None):
         problem_id = case.candidate.problem.id
         case.candidate.outcome = "spare"
@@ -300,12 +303,14 @@ def _effect(step: Step) -> str:
 
 def find_differences(buggy: Trace, right: Trace) -> list[str]:
     """How two runs of programs with the same lines differ until they go to different lines."""
-    sentences, before = [], buggy.steps[0]
+    sentences = []
+    before = buggy.steps[0]
     for actual, expected in zip(buggy.steps, right.steps):
         if actual.line != expected.line:
             goes = f"goes to L{actual.line}; the correct program goes to L{expected.line}"
             return [*sentences, f"After L{before.line} the run {goes}."]
-        does, should = _effect(actual), _effect(expected)
+        does = _effect(actual)
+        should = _effect(expected)
         if does != should:
             sentences.append(f"L{actual.line} {does}; the correct program {should}.")
         before = actual
@@ -325,7 +330,8 @@ def _final_state(trace: Trace) -> dict[str, str]:
 
 def compare_ends(buggy: Trace, right: Trace) -> list[str]:
     """How the variables that both runs have differ in the end, in the order of their birth."""
-    state, sentences = _final_state(right), []
+    state = _final_state(right)
+    sentences = []
     for name, value in _final_state(buggy).items():
         if not same(value, state.get(name, value)):
             comparison = f"is {value}; in the correct program it is {state[name]}"
@@ -339,7 +345,8 @@ _MAX_CHANGES = 8
 
 def changes(buggy: str, patch: str) -> list[str]:
     """The changes of lines that make the patch out of the buggy program, as sentences."""
-    verbs, sentences = {"-": "Remove", "+": "Write"}, []
+    verbs = {"-": "Remove", "+": "Write"}
+    sentences = []
     for line in difflib.ndiff(buggy.splitlines(), patch.splitlines()):
         if line[0] in verbs:
             sentences.append(f"{verbs[line[0]]} `{line[2:].strip()}`.")
@@ -351,7 +358,8 @@ def causes(case: Case) -> list[str]:
 
     The steps are compared only for a mutant, whose lines are those of the correct program.
     """
-    candidate, last = case.candidate, case.buggy.steps[-1]
+    candidate = case.candidate
+    last = case.buggy.steps[-1]
     sentences = [f"{case.call} gives {case.observed}, expected {case.expected}."]
     if candidate.line:
         sentences += find_differences(case.buggy, case.right)
@@ -367,7 +375,8 @@ def rationale(case: Case, patch: str) -> str:
     It has three sections (paper, Figure 4): the failing run in order, how it differs from the
     correct one, and the changes that make `patch` out of the program.
     """
-    code, root = case.candidate.code, causes(case)
+    code = case.candidate.code
+    root = causes(case)
     sections = (
         simulate(code, case.buggy, voice="terse"),
         # The test, the first difference, what it comes to in the end, and the cause.
@@ -514,7 +523,8 @@ def repair_example() -> tuple[str, str]:
 
 def explain_by_model(engine: Engine, cases: list[Case], sampling: Sampling) -> list[Explanation]:
     """Each case explained by a model, `sampling.n` times, in order."""
-    shots, stop = [repair_example()], TEMPLATE.stop("refine")
+    shots = [repair_example()]
+    stop = TEMPLATE.stop("refine")
     prompts = [TEMPLATE.prompt("refine", shots=shots, **_prompt_fields(case)) for case in cases]
     texts = engine.generate(prompts, replace(sampling, stop=stop))
     explanations = []

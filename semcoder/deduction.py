@@ -94,7 +94,8 @@ def before(statement: ast.stmt, node: ast.expr, kinds: Kinds) -> ast.expr:
         raise Opaque
     match statement:
         case ast.If(test=test, body=body, orelse=orelse):
-            first, other = before_all(body, node, kinds), before_all(orelse, node, kinds)
+            first = before_all(body, node, kinds)
+            other = before_all(orelse, node, kinds)
             return simplified(ast.IfExp(test, first, other))
         case ast.For(iter=items, orelse=[]) if is_pure(items):
             return replaced(node, {name: loop_effect(statement, name, kinds) for name in names})
@@ -529,7 +530,8 @@ Texts = dict[str, str]  # parameter -> literal
 
 def candidates(task: Task) -> list[str]:
     """Calls to try, those first that miss no condition of a way out, and simple ones."""
-    texts, ways = _texts(task), task.ways[:2]
+    texts = _texts(task)
+    ways = task.ways[:2]
     choices = chain.from_iterable(_combined(_solved(way, texts)) for way in ways)
     calls: dict[str, bool] = {}
     for choice in choices if ways else _combined(texts):
@@ -649,7 +651,8 @@ def deduction_of(task: Task, runs: Mapping[str, Trace], voice: str = "full") -> 
     """The text of a deduction; a sentence that a run refutes or leaves open is not written."""
     call, trace = next(iter(runs.items()), (task.call, task.trace))
     if not gives_output(task, trace):
-        call, trace = task.call, task.trace
+        call = task.call
+        trace = task.trace
     run = Run(task.code, trace)
     way, sentences = _explanation(task, run)
     if voice == "terse":

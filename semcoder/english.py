@@ -43,7 +43,8 @@ def _match_lists(patterns: list, nodes: list, holes: Holes) -> bool:
     if patterns and _is_name_statement(patterns[-1]):  # BODY
         count = len(patterns) - 1
         holes["BODY"] = nodes[count:]
-        patterns, nodes = patterns[:-1], nodes[:count] if nodes[count:] else []
+        patterns = patterns[:-1]
+        nodes = nodes[:count] if nodes[count:] else []
     return len(patterns) == len(nodes) and all(map(match, patterns, nodes, [holes] * len(nodes)))
 
 
@@ -371,7 +372,8 @@ def _by_name(kinds: Mapping[str, str]) -> dict[str, str]:
     return by_name
 
 
-_KIND_OF_OWNER, _KIND_OF_RESULT = _by_name(_OWNERS), _by_name(_RESULTS)
+_KIND_OF_OWNER = _by_name(_OWNERS)
+_KIND_OF_RESULT = _by_name(_RESULTS)
 
 
 def kind_of(node: ast.AST | None, kinds: Mapping[str, str]) -> str:
@@ -520,15 +522,18 @@ def shorten(value: str, limit: int = LONG_VALUE) -> str:
     """A literal of at most about `limit` characters: `[1, 2, ..., 9]`, `'abc...xyz'`."""
     if len(value) <= limit:
         return value
-    half, tree = limit // 2, literal_tree(value)
+    half = limit // 2
+    tree = literal_tree(value)
     if isinstance(tree, ast.Constant) and isinstance(tree.value, str):
-        head, tail = tree.value[:half], tree.value[-half // 2 :]
+        head = tree.value[:half]
+        tail = tree.value[-half // 2 :]
         # with a double quote inside, both ends are written in single quotes
         return repr(head + '"')[:-2] + "..." + repr('"' + tail)[2:]
     brackets = _BRACKETS.get(type(tree))
     if not brackets:
         return f"{value[:half]}...{value[-half // 2 :]}"
-    items, count = _ends(tree, limit), 1
+    items = _ends(tree, limit)
+    count = 1
     while count < len(items) and len(", ".join(items[: count + 1])) < limit:
         count += 1
     if count < len(items) - 1:

@@ -132,7 +132,8 @@ def evaluate(
     """
     how = EvalSettings(style or bench.style, sampling, **settings)
     bench.templates = bench.templates | {template_key(how.template): how.template}
-    items, completions = how.items(bench), []
+    items = how.items(bench)
+    completions = []
     for start in progress(range(0, len(items), how.batch), desc=bench.name):
         batch = items[start : start + how.batch]
         completions += ask(engine, bench, batch, how)
@@ -301,7 +302,8 @@ def few_shot_examples(
     def length(e: Execution) -> tuple[int, str]:
         return len(problems[e.problem_id].code + e.call + str(e.value)), e.id
 
-    ranked, pairs = sorted(first.values(), key=length), []
+    ranked = sorted(first.values(), key=length)
+    pairs = []
     shorter_half = (len(ranked) + 1) // 2
     for i in range(n):
         e = ranked[i * shorter_half // n]
@@ -396,7 +398,8 @@ def reasoning_accuracy(
     by_id = {c.id: c for c in completions}
     styles = ("monologue", *STYLES)
     chosen = [v for v in verdicts if by_id[v.completion_id].style in styles]
-    jobs, rows = [], []
+    jobs = []
+    rows = []
     for v in chosen:
         item = bench.by_id[v.item_id]
         jobs.append(Job(item.setup + item.code, [_described_call(bench, v)]))
@@ -445,7 +448,8 @@ def reasoning_table(rows: Iterable[Process], seed: int = 0) -> list[dict[str, An
     table = []
     for measure, values in _measures(rows).items():
         if values:
-            share, n = sum(values) / len(values), len(values)
+            share = sum(values) / len(values)
+            n = len(values)
             low, high = wilson(sum(values), n)
             if min(values) < max(values):
                 low, high = bootstrap(np.array(values), seed)
@@ -553,7 +557,8 @@ class EvaluationConfig(Config):
 
 def _asked_models(store: Run, config: EvaluationConfig) -> dict[str, Model]:
     """The models that a recipe names, by these names. `RecipeError` for one that there is not."""
-    table, models = load_models(config.models_file), {}
+    table = load_models(config.models_file)
+    models = {}
     for who in split_list(config.models):
         models[who] = table[who] if who in table else _own_model(store, who, config)
     if len({model.name for model in models.values()}) < len(models):
@@ -580,11 +585,15 @@ def _settings_for(
 ) -> list[EvalSettings]:
     """How a model is asked about a benchmark, in each of its styles."""
     template = template_of(model, config.templates)
-    styles, shots = split_list(model.styles), model.few_shot
-    tokens, limit = config.max_new_tokens, config.limit
+    styles = split_list(model.styles)
+    shots = model.few_shot
+    tokens = config.max_new_tokens
+    limit = config.limit
     if bench.task == "nl2code":
-        styles, shots = [model.code], 0
-        tokens, limit = config.code_max_new_tokens, config.humaneval_limit
+        styles = [model.code]
+        shots = 0
+        tokens = config.code_max_new_tokens
+        limit = config.humaneval_limit
     sampling = sampling_of(config.decoding, bench.name, tokens, config.seed)
     questions = []
     for style in styles:
@@ -649,7 +658,8 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
     paths = {name: getattr(config, field) for name, field in _DATA_FIELDS.items()}
     paths["pyx"] = str(store.path)
     benches = load_benchmarks(config.benchmarks, paths, config.difficulty, config.packages)
-    plans, reads = {}, ["synthesis"]
+    plans = {}
+    reads = ["synthesis"]
     for who, model in models.items():
         plans[who] = _plan_questions(store, config, model, benches)
         if model.few_shot:
@@ -663,7 +673,8 @@ def run_evaluation(store: Run, config: EvaluationConfig) -> None:
             _ask_models(stage, config, models, plans)
         with use_cluster(config.cluster):
             judge_answers(stage, benches)
-        completions, verdicts = stage.read(Completion), stage.read(Verdict)
+        completions = stage.read(Completion)
+        verdicts = stage.read(Verdict)
         scoring = partial(_score_all, completions=completions, benches=benches, seed=config.seed)
         stage.map("score", verdicts, scoring, len(verdicts))
         scores = stage.read(Score)

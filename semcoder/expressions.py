@@ -265,7 +265,8 @@ class _Values(_Meter, ast.NodeVisitor):
     """Evaluates constants, names, displays, f-strings and operators."""
 
     def __init__(self, state: Mapping[str, str], known: Known | None = None):
-        self.state, self.known = state, known
+        self.state = state
+        self.known = known
         self.scope: dict[str, Any] = {}  # the variables of comprehensions and lambdas
 
     def visit(self, node: ast.AST) -> Any:
@@ -342,14 +343,16 @@ class _Values(_Meter, ast.NodeVisitor):
         return self.operate(node.op, self.visit(node.operand))
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
-        left, right = self.visit(node.left), self.visit(node.right)
+        left = self.visit(node.left)
+        right = self.visit(node.right)
         extends = getattr(node, "in_place", False) and isinstance(node.op, ast.Add)
         if extends and type(left) is list:
             right = self.unpack(right)  # `xs += 'ab'` adds items
         return self.operate(node.op, left, right)
 
     def visit_Compare(self, node: ast.Compare) -> bool:
-        left, result = self.visit(node.left), True
+        left = self.visit(node.left)
+        result = True
         for operation, comparator in zip(node.ops, node.comparators):
             right = self.visit(comparator)
             result = self.operate(operation, left, right)
@@ -374,7 +377,8 @@ class _Values(_Meter, ast.NodeVisitor):
         return slice(*(bound and self.visit(bound) for bound in bounds))
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
-        owner, index = self.visit(node.value), self.visit(node.slice)
+        owner = self.visit(node.value)
+        index = self.visit(node.slice)
         _require(type(owner) in _DATA, "an item")
         if type(owner) is defaultdict:
             _require(index in owner, "a default, which would be stored")
@@ -385,7 +389,8 @@ class _Comprehensions(_Values):
     """Evaluates comprehensions, generators and lambdas."""
 
     def visit_ListComp(self, node: Any) -> list:
-        outer, self.scope = self.scope, {**self.scope}
+        outer = self.scope
+        self.scope = {**self.scope}
         items = [self.visit(node.elt) for _ in self.iterations(node.generators)]
         self.scope = outer
         return self.measure(items)
@@ -425,7 +430,8 @@ class _Comprehensions(_Values):
 
         def call(*values: Any, **keywords: Any) -> Any:
             _require(len(values) == len(names) and not keywords, "arguments of a lambda")
-            outer, self.scope = self.scope, scope | dict(zip(names, values))
+            outer = self.scope
+            self.scope = scope | dict(zip(names, values))
             value = self.visit(node.body)
             self.scope = outer
             return value
@@ -447,7 +453,8 @@ class _Evaluation(_Comprehensions):
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         """A method as a value, or what a recorded object stores."""
-        variable, name = getattr(node.value, "id", ""), node.attr
+        variable = getattr(node.value, "id", "")
+        name = node.attr
         match = _OBJECT.fullmatch(self.state.get(variable, ""))
         if match and variable not in self.scope:
             fields = _recorded(f"dict({match[1]})")
@@ -459,7 +466,8 @@ class _Evaluation(_Comprehensions):
         if not hasattr(kind, name):
             raise Failed("AttributeError")
         if name == "pop" and self.pops:
-            self.pops, owner = False, copy(owner)
+            self.pops = False
+            owner = copy(owner)
         else:
             _require(name in _METHODS, f"the method {name}")
         method = partial(_call_method, name)

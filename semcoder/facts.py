@@ -146,7 +146,8 @@ def gloss(node: ast.expr, value: str, state: State) -> str:
 
 def fact(node: ast.expr, event: Event, explained: bool = True) -> str:
     """A sentence on the value of an expression, if it is certain, short, and does not change."""
-    state, source = state_of(event), unparse(node)
+    state = state_of(event)
+    source = unparse(node)
     value = value_of(node, state)
     if value in (None, "True", "False", source) or value.startswith("<"):
         return ""
@@ -190,7 +191,8 @@ def reasons(test: ast.expr, state: State) -> list[str]:
     """Clauses on the values that make a condition true or false, three at most."""
     clauses = []
     for node in _deciding(test, state):
-        source, value = unparse(node), value_of(node, state)
+        source = unparse(node)
+        value = value_of(node, state)
         is_verdict = node is test and value in ("True", "False")
         if value and value != source and not is_verdict:
             clauses.append(f"`{source}` is `{shorten(value, LONGEST)}`")
@@ -211,10 +213,12 @@ def _inserted(node: ast.expr, bound: State) -> str:
 
 def _item(node: Any, bound: State, state: State) -> str:
     """What a comprehension does with an item; '' when something cannot be computed."""
-    source, value = _inserted(node.elt, bound), value_of(node.elt, state)
+    source = _inserted(node.elt, bound)
+    value = value_of(node.elt, state)
     tests = node.generators[0].ifs
     if tests:
-        holds, test = truth_of(tests[0], state), _inserted(tests[0], bound)
+        holds = truth_of(tests[0], state)
+        test = _inserted(tests[0], bound)
         verb = "is" if literal_tree(test) is None else "counts as"
         if holds is False:
             return f"`{test}` {verb} false, so this item is left out. "
@@ -236,7 +240,8 @@ def unfold(expression: ast.expr, event: Event) -> str:
         return ""
     loop = nodes[0].generators[0]
     tree = literal_tree(value_of(_call("list", loop.iter), state_of(event)) or "[]")
-    items, clauses = getattr(tree, "elts", []), []
+    items = getattr(tree, "elts", [])
+    clauses = []
     # of names that the statement changes, the clauses mean the values before it
     old = {name: event.before[name] for name in event.step.changed if name in event.before}
     for item in [*items[:2], *items[2:][-1:]]:
@@ -310,7 +315,8 @@ def properties(code: str, function: str) -> list[Property]:
     tree = normal_form(code, function)
     if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in ast.walk(tree)):
         return []
-    writer, values = Writer(kinds_of(tree)), _returned(tree)
+    writer = Writer(kinds_of(tree))
+    values = _returned(tree)
     rows = [*_kind_properties(values, writer), *_case_properties(tree, writer)]
     rows += [*_form_properties(values, writer), *_length_properties(values)]
     rows += _object_properties(tree, values)
@@ -353,7 +359,8 @@ def _case_properties(function: ast.FunctionDef, writer: Writer) -> Iterator[Prop
             ast.If(test=test, body=[ast.Return(value=ast.expr() as value)])
             | ast.Return(value=ast.IfExp(test=test, body=value))
         ):
-            condition, result = one_line(test), one_line(value)
+            condition = one_line(test)
+            result = one_line(value)
             if len(condition + result) <= LONGEST and is_pure(test) and is_pure(value):
                 text = f"if {writer.clause(test)}, the result is {writer.noun(value)}"
                 yield Property(text, f"result == ({result}) if ({condition}) else True")

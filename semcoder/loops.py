@@ -84,7 +84,8 @@ def either(test: tuple[str, str], then: Phrase, other: Phrase | None = None) -> 
 
 def repeat(head: tuple[str, str], *body: Phrase) -> Phrase:
     """A loop over phrases in a row; its head is code and English."""
-    lines, parts = [f"{head[0]}:"], []
+    lines = [f"{head[0]}:"]
+    parts = []
     for phrase in body:
         lines += _indent(phrase.lines)
         parts.append(phrase.says)
@@ -99,7 +100,9 @@ class Writer:
     """
 
     def __init__(self, rng: Random, passes: tuple[int, ...], renamed: bool):
-        self.rng, self.passes, self.renamed = rng, passes, renamed
+        self.rng = rng
+        self.passes = passes
+        self.renamed = renamed
         self.parameters: dict[str, str] = {}  # name -> kind: digit, list or word
         self.start: dict[str, str] = {}  # name -> value
         self.names: list[str] = []
@@ -161,7 +164,8 @@ Story = tuple[str, Phrase, str, str]  # a verb, the loop, and the variables of t
 
 def walk(w: Writer) -> Story:
     """A walk on a ring of ten places, whose direction depends on where it is."""
-    place, step = w.parameter("place"), w.parameter("step")
+    place = w.parameter("place")
+    step = w.parameter("step")
     turn = either(w.test(place, step), w.update(place, step), w.update(place))
     change = w.update(step) if w.chance() else w.update(place, step)
     return "walk", w.loop(*w.rng.sample((turn, change), 2)), place, step
@@ -169,14 +173,17 @@ def walk(w: Writer) -> Story:
 
 def tally(w: Writer) -> Story:
     """A number that changes by a rule, and a count of how often a test holds."""
-    code, count = w.parameter("code"), w.variable("count")
+    code = w.parameter("code")
+    count = w.variable("count")
     other = w.update(code, count) if w.chance() else None
     return "tally", w.loop(w.update(code), either(w.test(code), add(count), other)), code, count
 
 
 def shop(w: Writer) -> Story:
     """What can be bought until the money is gone; the price may rise."""
-    stock, rate, count = w.parameter("stock"), w.parameter("rate"), w.variable("count")
+    stock = w.parameter("stock")
+    rate = w.parameter("rate")
+    count = w.variable("count")
     pay = Phrase([f"{stock} -= {rate}"], f"lower the {stock} by the {rate}")
     dearer = either(w.test(w.rng.choice((stock, count))), add(rate))
     head = f"while {stock} >= {rate}", f"while the {stock} is at least the {rate}"
@@ -185,7 +192,9 @@ def shop(w: Writer) -> Story:
 
 def chain(w: Writer) -> Story:
     """Each number made of the two before it."""
-    a, b, new = w.parameter("digit"), w.parameter("code"), w.name("saved")
+    a = w.parameter("digit")
+    b = w.parameter("code")
+    new = w.name("saved")
     sign, word = w.rng.choice((("+", "sum"), ("-", "difference")))
     move = Phrase(
         [f"{new} = ({a} {sign} {b}) % 10", f"{a} = {b}", f"{b} = {new}"],
@@ -197,14 +206,17 @@ def chain(w: Writer) -> Story:
 
 def game(w: Writer) -> Story:
     """Two sides that change by different rules, by which of them is ahead."""
-    a, b = w.parameter("side"), w.parameter("side")
+    a = w.parameter("side")
+    b = w.parameter("side")
     move = either(w.test(a, b), w.update(a, b), w.update(b, a))
     return "play", w.loop(move, w.update(w.rng.choice((a, b)))), a, b
 
 
 def tank(w: Writer) -> Story:
     """A level that rises, and what happens when a test on it holds."""
-    level, rate, count = w.parameter("stock"), w.parameter("rate"), w.variable("count")
+    level = w.parameter("stock")
+    rate = w.parameter("rate")
+    count = w.variable("count")
     rise = Phrase([f"{level} = ({level} + {rate}) % 10"], f"add the {rate} to the {level}")
     spill = either(w.test(level, rate), add(count), w.update(rate, count))
     return "fill", w.loop(rise, spill), level, count
@@ -212,7 +224,9 @@ def tank(w: Writer) -> Story:
 
 def lift(w: Writer) -> Story:
     """Step by step to a goal, with a number that changes on the way."""
-    place, goal, count = w.parameter("place"), w.parameter("goal"), w.variable("count", "1")
+    place = w.parameter("place")
+    goal = w.parameter("goal")
+    count = w.variable("count", "1")
     below = f"{place} < {goal}", f"the {place} is below the {goal}"
     down = Phrase([f"{place} -= 1"], f"lower the {place} by 1")
     head = f"while {place} != {goal}", f"while the {place} is not the {goal}"
@@ -226,14 +240,17 @@ def lift(w: Writer) -> Story:
 
 def seal(w: Writer) -> Story:
     """A check digit."""
-    code, digit = w.parameter("code"), w.parameter("digit")
+    code = w.parameter("code")
+    digit = w.parameter("digit")
     change = either(w.test(code, digit), w.update(digit), w.update(digit, code))
     return "seal", w.loop(w.update(code, digit), change), code, digit
 
 
 def trade(w: Writer) -> Story:
     """Two numbers that change places, one of them changed on the way."""
-    a, b, saved = w.parameter("digit"), w.parameter("step"), w.name("saved")
+    a = w.parameter("digit")
+    b = w.parameter("step")
+    saved = w.name("saved")
     swap = Phrase(
         [f"{saved} = {a}", f"{a} = {b}", f"{b} = {saved}"],
         f"exchange the {a} and the {b} by way of the {saved}",
@@ -245,7 +262,8 @@ def lines(w: Writer) -> Story:
     """Some lines in a row, each on any of three digits, with names of both halves."""
     w.renamed = w.chance()
     names = [w.parameter(noun) for noun in w.rng.sample(sorted(_DIGITS), 3)]
-    row, parts = [], []
+    row = []
+    parts = []
     for _ in range(w.rng.randint(1, 6)):
         phrase = _line(w, *w.rng.sample(names, 2))
         row += phrase.lines
@@ -275,7 +293,9 @@ def count_on(w: Writer, count: str, x: str) -> Phrase:
 
 def serve(w: Writer) -> Story:
     """A queue: what comes first is done, or goes to the end again as something smaller."""
-    line, first, count = w.parameter("list", "list"), w.name("digit"), w.variable("count")
+    line = w.parameter("list", "list")
+    first = w.name("digit")
+    count = w.variable("count")
     take = Phrase([f"{first} = {line}.pop(0)"], f"take the {first} from the front of the {line}")
     k = w.rng.randint(2, 4)
     rest = Phrase([f"{line}.append({first} - {k})"], f"append the {first} less {k} to the {line}")
@@ -286,7 +306,9 @@ def serve(w: Writer) -> Story:
 
 def fold(w: Writer) -> Story:
     """A stack on which equal or ordered neighbours cancel."""
-    line, pile, item = w.parameter("list", "list"), w.variable("list", "[]"), w.name("digit")
+    line = w.parameter("list", "list")
+    pile = w.variable("list", "[]")
+    item = w.name("digit")
     count = w.variable("count")
     sign, word = w.rng.choice(((">", "above"), ("<", "below"), ("==", "equal to")))
     test = f"{pile} and {pile}[-1] {sign} {item}", f"the end of the {pile} is {word} the {item}"
@@ -299,8 +321,10 @@ def fold(w: Writer) -> Story:
 
 def turn_over(w: Writer) -> Story:
     """A word written again letter by letter, forward or backward by a test on a number."""
-    word, new = w.parameter("word", "word"), w.variable("saved", "''")
-    code, step = w.parameter("code"), w.parameter("step")
+    word = w.parameter("word", "word")
+    new = w.variable("saved", "''")
+    code = w.parameter("code")
+    step = w.parameter("step")
     front = Phrase([f"{new} = letter + {new}"], f"put the letter in front of the {new}")
     back = Phrase([f"{new} = {new} + letter"], f"put the letter behind the {new}")
     then, other = w.rng.sample((front, back), 2)

@@ -215,7 +215,8 @@ SIZES = {378: "v0.2.0", 399: "v0.1.0"}
 class MBPPPlus(EvalPlus):
     """MBPP with EvalPlus's inputs."""
 
-    ends, fields = MBPP.ends, MBPP.fields
+    ends = MBPP.ends
+    fields = MBPP.fields
 
 
 def load_mbpp_plus(name: str, path: Path | None) -> MBPPPlus:

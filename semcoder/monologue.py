@@ -141,7 +141,8 @@ def shots(direction: str, seed: int = 0) -> list[tuple[str, str]]:
     pairs = []
     for code, call in _EXAMPLES.items():
         item = code, call, trace_here(code, call)
-        monologue, fields = narrate(*item, direction, seed), _fields(direction, *item)
+        monologue = narrate(*item, direction, seed)
+        fields = _fields(direction, *item)
         prompt = TEMPLATE.prompt(direction, **fields)
         fields |= {"answer": monologue.answer, "reasoning": monologue.text}
         pairs.append((prompt, TEMPLATE.response(direction, **fields)))
@@ -228,12 +229,14 @@ def annotate(
         raise DataError(f"level {level!r} is not one: choose {', '.join(LEVELS)}")
     sampling = sampling or Sampling(max_tokens=400)
     sampling = replace(sampling, stop=sampling.stop or TEMPLATE.stop(direction))
-    examples, prompts = shots(direction), []
+    examples = shots(direction)
+    prompts = []
     for item in items:
         question = TEMPLATE.prompt(direction, shots=examples, **_fields(direction, *item))
         prompts.append(f"{FORM[direction]}\n{question}")
     drafts = _drafts(engine, items, prompts, sampling)
-    rows, texts = [], set()
+    rows = []
+    texts = set()
     for draft, run in zip(drafts, _runs(direction, drafts)):
         row = _judge(draft, direction, run, level)
         text = (draft.code, draft.call, row.text)
@@ -285,19 +288,22 @@ class MonologueConfig(Config):
 
 def run_monologue(store: Run, config: MonologueConfig) -> None:
     """Writes the monologues of a run's traces as the stage "monologue"."""
-    problems, executions = store.read("synthesis", Problem), store.read("synthesis", Execution)
+    problems = store.read("synthesis", Problem)
+    executions = store.read("synthesis", Execution)
     traces = store.rows("synthesis", Trace)
     positions = select_traces(
         problems, executions, traces, per_problem=config.per_problem, max_steps=config.max_steps
     )
     chosen = traces.pick(positions[: config.limit or None])
-    work, batch = _narrate, 1024
+    work = _narrate
+    batch = 1024
     with (
         store.stage("monologue", config, reads=["synthesis"]) as stage,
         use_cluster(config.cluster),
     ):
         if config.author != "narrator" and not stage.complete:
-            work, batch = _annotator(config), config.inference_batch_size
+            work = _annotator(config)
+            batch = config.inference_batch_size
             stage.note(isolation=isolation())
         stage.map(
             "write", chosen, lambda rows: work(items_of(problems, executions, rows), config), batch

@@ -96,7 +96,8 @@ def _middle_of(event: Event, totals: Mapping[int, int], head: int, most: int) ->
 
 def _items(events: list[Event], head: int, most: int) -> Iterator[Item]:
     """Steps, brief calls, and the middles of loops."""
-    totals, deepest = _iterations(events), _deepest(events)
+    totals = _iterations(events)
+    deepest = _deepest(events)
     calls = {event.frame: event for event in events if event.step.event == "call"}
     for loop, group in groupby(events, lambda event: _middle_of(event, totals, head, most)):
         if loop:
@@ -236,7 +237,10 @@ class Full:
         roles: what names are for, as of `roles_of`.
     """
 
-    column, label, pair, join = 1, "- ", "`{name}` {verb} {value}", staticmethod(series)
+    column = 1
+    label = "- "
+    pair = "`{name}` {verb} {value}"
+    join = staticmethod(series)
 
     def __init__(self, roles: Mapping[str, list[str]]) -> None:
         self.roles = roles
@@ -262,7 +266,8 @@ class Full:
 
     def test(self, test: ast.expr, holds: bool, event: Event) -> str:
         """A condition, its truth, the first time in words, and the values that decide."""
-        source, state = unparse(test), state_of(event)
+        source = unparse(test)
+        state = state_of(event)
         clauses = reasons(test, state)
         if clauses and clauses[0].startswith(f"`{source}` is "):
             return series(clauses)  # a value that is no truth value says it all
@@ -301,7 +306,8 @@ class Full:
 
     def call(self, node: ast.AST, shown: str) -> str:
         """A call or target as written; in parentheses with values in the place of names."""
-        source, short = unparse(node), len(shown) <= LONGEST
+        source = unparse(node)
+        short = len(shown) <= LONGEST
         if self.first and short and source != shown:
             return f"`{source}` (here `{shown}`)"
         return f"`{shown if short else source}`"
@@ -333,7 +339,10 @@ class Full:
 class Terse(Full):
     """Few words: `[L4] x % 2 == 1 = 5 % 2 == 1, so it is true`."""
 
-    column, label, pair, join = 0, "", "{name} = {value}", staticmethod(", ".join)
+    column = 0
+    label = ""
+    pair = "{name} = {value}"
+    join = staticmethod(", ".join)
 
     def value(self, node: ast.expr | None, value: str, event: Event) -> str:
         """The value behind its expression, with operands computed where that is short."""
@@ -344,7 +353,8 @@ class Terse(Full):
 
     def test(self, test: ast.expr, holds: bool, event: Event) -> str:
         """A condition with a form on its way, and its truth."""
-        source, middle = unparse(test), computed(test, state_of(event))
+        source = unparse(test)
+        middle = computed(test, state_of(event))
         verdict = "true" if holds else "false"
         is_identity = " is " in source and "iter(" in source  # no literal shows it
         if is_identity or middle in (source, "True", "False") or len(middle) > LONGEST:
@@ -429,7 +439,8 @@ class RunWriter:
         node = event.program.statements.get(event.step.line)
         match event.step.event, node:
             case "call", _:
-                kind, name = "enter" if event.step.depth == 1 else "call", event.step.function
+                kind = "enter" if event.step.depth == 1 else "call"
+                name = event.step.function
                 are = self.words.names(event, "is", _written(event.values))
                 yield from [self.say(event, kind, name=name, are=are)] if are else []
             case "exception", _:
@@ -475,7 +486,9 @@ class RunWriter:
 
     def loop(self, event: Event, node: Any) -> Iterator[str]:
         """The head of a loop: an iteration, or the end."""
-        count, enters, test = event.loops[-1].iteration, event.enters, getattr(node, "test", None)
+        count = event.loops[-1].iteration
+        enters = event.enters
+        test = getattr(node, "test", None)
         if isinstance(test, ast.Constant):
             yield from [self.say(event, "round", number=count)] if enters else []
         elif enters or event.following:
@@ -518,7 +531,8 @@ class RunWriter:
 
     def assignment(self, event: Event, statement: Any) -> str:
         """A statement that binds names."""
-        sources, value = assigned_from(statement), getattr(statement, "value", None)
+        sources = assigned_from(statement)
+        value = getattr(statement, "value", None)
         written = _written(event.values)
         names = sorted(written, key=lambda name: name not in sources)
         values = {name: written[name] for name in names}
@@ -570,7 +584,8 @@ class RunWriter:
 
     def result(self, event: Event, statement: Any) -> str:
         """What a function returns or yields."""
-        kind, node = event.step.event, None
+        kind = event.step.event
+        node = None
         subject = "The function" if event.step.depth == 1 else f"`{event.step.function}`"
         match statement:
             case ast.Return(value=node) | ast.Expr(value=ast.Yield(value=node)):
@@ -588,7 +603,8 @@ class RunWriter:
 
     def brief(self, call: Event, end: Event) -> str:
         """A call with its arguments and its result."""
-        name, result = end.step.function, self.words.value(None, end.step.changed["return"], end)
+        name = end.step.function
+        result = self.words.value(None, end.step.changed["return"], end)
         if name == "<lambda>":
             are = self.words.names(call, "is", call.values)
             return self.say(end, "lambda", are=are, result=result)
@@ -643,7 +659,8 @@ class Narration(NamedTuple):
 
 def _head(name: str, code: str, certain: list[Property], voice: str) -> list[str]:
     """The sections about the function: what it is for, and what holds for every input."""
-    understood, rows = understand(code, name), [item.text for item in certain]
+    understood = understand(code, name)
+    rows = [item.text for item in certain]
     rows += [f"`{name}` is {role}" for name, role in understood.roles.items()]
     few = 2 if voice == "terse" else 9
     rows = rows[:few] or ["nothing more is known that holds for every input"]
@@ -667,13 +684,19 @@ def _narration(
     tick, stop = ("`", ".") if voice == "full" else ("", "")
     result = f"{tick}{trace.result}{tick}{stop}"
     if deduction:
-        direction, lines, answer = "backward", deduction.lines, deduction.call
+        direction = "backward"
+        lines = deduction.lines
+        answer = deduction.call
         if voice == "full":
             lines = [*lines, *_shortened(simulate(code, deduction.trace, seed))]
-        end, run = f"{tick}{answer}{tick} returns {result}", deduction.trace
+        end = f"{tick}{answer}{tick} returns {result}"
+        run = deduction.trace
     else:
-        direction, lines, answer = "forward", simulate(code, trace, seed, voice), str(trace.result)
-        end, run = f"The output is {result}", trace
+        direction = "forward"
+        lines = simulate(code, trace, seed, voice)
+        answer = str(trace.result)
+        end = f"The output is {result}"
+        run = trace
     parts = [*head, f"### {DIRECTIONS[direction]}", *lines, "### Conclusion", end]
     monologue = Monologue(direction=direction, text="\n".join(parts), answer=answer)
     return Narration(monologue, item, run)
@@ -692,7 +715,8 @@ def narrate_runs(
     named = [(item, name) for item in items if (name := _entered(item))]
     backward = "backward" in directions
     deductions = deduce_all([item for item, _ in named], voice) if backward else []
-    certain, narrations = certain_properties(named, seed), []
+    certain = certain_properties(named, seed)
+    narrations = []
     for (item, name), rows, deduction in zip_longest(named, certain, deductions):
         head = _head(name, item[0], rows, voice)
         if "forward" in directions:

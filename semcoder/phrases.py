@@ -218,7 +218,8 @@ def _filled(template: str, groups: list[str]) -> str:
 def _singles(row: tuple) -> list[tuple]:
     """A row about several expressions or values as a row for each."""
     kind, expression, relation, value, *rest = row
-    left, right = expression.split(AND), value.split(AND)
+    left = expression.split(AND)
+    right = value.split(AND)
     if len(left) > 1 or len(right) == 1:
         return [(kind, a, relation, b, *rest) for a, b in zip(left, cycle(right))]
     if relation == "==":  # "holds 4 and 9"

@@ -134,8 +134,10 @@ def activation_bytes(shape: TrainingShape, sharded: bool = False) -> int:
     first layer that is computed again; without checkpointing all layers are there. Precision
     float32, which is for CPUs, is counted as if it were bfloat16.
     """
-    config, weights = load_config(shape.model), model_size(shape.model).total
-    layers, layer = config.num_hidden_layers, _LAYER_BYTES * config.hidden_size
+    config = load_config(shape.model)
+    weights = model_size(shape.model).total
+    layers = config.num_hidden_layers
+    layer = _LAYER_BYTES * config.hidden_size
     logits = 2 * _RESPONSE * config.vocab_size
     token = layers * layer + logits
     if shape.checkpointing:
@@ -152,7 +154,8 @@ def training_memory(shape: TrainingShape, launch: Launch = Launch()) -> Memory:
     Adapters and, in mixed precision, fully trained weights are float32; frozen ones are bfloat16.
     Gradients and moments are counted on the device, also where a configuration offloads them.
     """
-    size, share = model_size(shape.model), launch.devices if launch.sharded else 1
+    size = model_size(shape.model)
+    share = launch.devices if launch.sharded else 1
     if shape.method == "full":
         weights = trained = size.total * (2 if shape.precision == "bfloat16" else 4)
     else:
@@ -190,7 +193,8 @@ def generation_memory(model: str, texts: int, tokens: int, devices: int = 1) -> 
 
     Activations are left out.
     """
-    weights, cache = 2 * model_size(model).total, texts * tokens * token_bytes(model)
+    weights = 2 * model_size(model).total
+    cache = texts * tokens * token_bytes(model)
     return Memory(weights // devices, cache=cache // devices)
 
 
@@ -288,7 +292,8 @@ def _entries(value: Any) -> int:
 
 def width(stage: str, sections: Sections, like: Run) -> float:
     """The number of models, or pairs of a factor and a seed, relative to a stage of `like`."""
-    before, ratio = like.manifest(stage)["params"], 1.0
+    before = like.manifest(stage)["params"]
+    ratio = 1.0
     for key in ("models", "factors", "seeds"):
         ratio *= _entries(sections[stage].get(key)) / _entries(before.get(key))
     return ratio
@@ -298,7 +303,8 @@ def texts_of(stage: str, sections: Sections, like: Run) -> float:
     """How many texts each model of a stage writes: for a data stage, about one for each program."""
     if stage in _DATA_STAGES:
         return programs_of(sections)
-    facts, section = like.manifest(stage), sections[stage]
+    facts = like.manifest(stage)
+    section = sections[stage]
     test = programs_of(sections) * sections["synthesis"]["test_share"]
     items = (section["limit"] or max(_ITEMS, test)) / (facts["params"]["limit"] or _ITEMS)
     texts = facts["rows"]["completion"]["rows"] * items * width(stage, sections, like)
@@ -358,7 +364,8 @@ def training_work(stage: str, sections: Sections, like: Run) -> Work:
 def asking_work(stage: str, model: str, sections: Sections, like: Run) -> Work:
     """The texts that a model writes. vLLM has replicas on all devices of the training."""
     section = sections[stage]
-    size, batch = engine_devices(section["engine"]), section.get("inference_batch_size", 16)
+    size = engine_devices(section["engine"])
+    batch = section.get("inference_batch_size", 16)
     devices = load_launch(sections["training"]["accelerate_config"]).devices
     is_vllm = section["engine"].startswith("vllm")
     prompt = mean(row.prompt_tokens for row in like.read("evaluation", Completion))
@@ -380,7 +387,8 @@ def reinforcement_works(sections: Sections, like: Run) -> list[Work]:
 
     The weights of the engine, and of the start unless adapters are trained, are on the same device.
     """
-    section, prompts = sections["reinforcement"], like.read("evaluation", Completion)
+    section = sections["reinforcement"]
+    prompts = like.read("evaluation", Completion)
     rules = [rule for rule in split(section["rewards"]) if rule != "supervised"]
     if not rules:
         return []
@@ -396,7 +404,8 @@ def reinforcement_works(sections: Sections, like: Run) -> list[Work]:
         row=section["packed_length"],
         checkpointing=section["gradient_checkpointing"],
     )
-    training, size = training_memory(shape), model_size(model).total
+    training = training_memory(shape)
+    size = model_size(model).total
     engine = generation_memory(model, 1, length)
     origin = 4 * size if section["method"] == "full" else 0
     together = replace(
@@ -452,7 +461,8 @@ def estimate(sections: Sections, like: Run, device: str = "") -> Estimate:
     Raises `RecipeError` for an unknown device, and `EngineError` for a model whose configuration
     cannot be loaded.
     """
-    chosen, works = find_device(device), list(works_of(sections, like))
+    chosen = find_device(device)
+    works = list(works_of(sections, like))
     table = pd.DataFrame(map(vars, works))
     memory = pd.DataFrame([vars(work.memory) for work in works])
     memory["total"] = memory.sum(axis=1)

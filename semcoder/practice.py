@@ -29,7 +29,8 @@ def _tree(text: str) -> ast.expr:
 def _holds(test: ast.expr, state: State) -> bool | None:
     """Whether a comparison of numbers is true; None where a number is missing."""
     assert isinstance(test, ast.Compare)
-    left, right = number(test.left, state), number(test.comparators[0], state)
+    left = number(test.left, state)
+    right = number(test.comparators[0], state)
     if left is None or right is None:
         return None
     signs = {"Lt": left < right, "Gt": left > right, "Eq": left == right, "NotEq": left != right}
@@ -39,7 +40,8 @@ def _holds(test: ast.expr, state: State) -> bool | None:
 
 def _sum(rng: Random) -> tuple[str, str]:
     """A sum, difference or product of digits, mostly modulo 10, and its value."""
-    x, y = rng.randint(0, 9), rng.randint(0, 9)
+    x = rng.randint(0, 9)
+    y = rng.randint(0, 9)
     expression = f"{x} {rng.choice('++--*')} {y}"
     if rng.random() < 0.7 or x < y or "*" in expression:
         expression = f"({expression}) % 10"
@@ -198,7 +200,8 @@ class Drill(NamedTuple):
 
     def text(self, monologue: str = "") -> tuple[str, str]:
         """The prompt and its response; `monologue` is the reasoning of the format of this name."""
-        code, trace = self.program.code, self.trace
+        code = self.program.code
+        trace = self.trace
         reasoning = monologue or render(trace, code, self.style)
         fields = {"code": code, "call": self.call, "reasoning": reasoning, "answer": trace.result}
         prompt = TEMPLATE.prompt("forward", self.style, **fields)
@@ -217,7 +220,8 @@ def monologues(drills: Iterable[Drill]) -> Iterator[str]:
 def programs(rng: Random) -> tuple[str, str]:
     """A description, and its program."""
     program = drawn_program(rng)
-    says, code = program.description, program.code
+    says = program.description
+    code = program.code
     prompt = TEMPLATE.prompt("nl2code", "direct", description=says, code=code)
     return prompt, TEMPLATE.response("nl2code", "direct", description=says, code=code)
 

@@ -286,7 +286,8 @@ class ProgramBuilder:
     """A program while it is written: its parameters, helper functions, lines and random choices."""
 
     def __init__(self, rng: Random):
-        self.rng, self.rebinds = rng, rng.random() < 0.5
+        self.rng = rng
+        self.rebinds = rng.random() < 0.5
         self.parameters: dict[str, str] = {}
         self.helpers: list[str] = []
         self.lines: list[str] = []
@@ -351,13 +352,17 @@ def straight(builder: ProgramBuilder, kinds: str = "int int str") -> tuple[str, 
     """One to three steps in a row."""
     gives = builder.rng.choice(kinds.split())
     first = x = builder.parameter(gives)
-    count, phrases, stem = builder.rng.choice((1, 2, 2, 3)), [], ""
+    count = builder.rng.choice((1, 2, 2, 3))
+    phrases = []
+    stem = ""
     for _ in range(count):
         step = builder.step(gives, x)
         target = x if builder.rebinds and step.gives == gives else step.name
         builder.lines.append(_assign(target, step.code, x))
         phrases.append(step.says)
-        x, gives, stem = target, step.gives, step.name
+        x = target
+        gives = step.gives
+        stem = step.name
     if count > 1:
         phrases[-1] = f"then {phrases[-1]}"
     steps = f"Given the {first}, {', '.join(phrases)}"
@@ -383,15 +388,19 @@ def branch(builder: ProgramBuilder) -> tuple[str, str]:
     """A step that depends on a condition, perhaps after a step that does not."""
     kind = builder.rng.choice(("int", "int", "str"))
     x = builder.parameter(kind)
-    first, rest, default = "", "", x
+    first = ""
+    rest = ""
+    default = x
     if builder.chance(0.4):
         before = builder.step(kind, x, kind)
         builder.lines.append(_assign(x, before.code, x))
         first = f", {before.says}; then"
-    condition, then = builder.condition(kind, x), builder.step(kind, x, kind)
+    condition = builder.condition(kind, x)
+    then = builder.step(kind, x, kind)
     if builder.chance():
         other = builder.step(kind, x, kind)
-        default, rest = other.code, f", otherwise {other.says}"
+        default = other.code
+        rest = f", otherwise {other.says}"
     builder.lines += _branches(builder, x, condition.code, then.code, default)
     steps = f"Given the {x}{first}, if it {condition.says}, {then.says}{rest}"
     return f"{then.name}_{x}_if_{condition.name}", f"{steps}, and return the result."
@@ -411,7 +420,8 @@ def _branches(
 
 def countdown(builder: ProgramBuilder) -> tuple[str, str]:
     """A while loop that makes a number smaller, and counts its rounds or returns what is left."""
-    x, limit = builder.parameter("int"), builder.rng.choice((1, 2, 3, 4))
+    x = builder.parameter("int")
+    limit = builder.rng.choice((1, 2, 3, 4))
     by = builder.rng.choice((2, 3, 4, 5))
     subtract = (f"{x} -= {by}", f"subtract {by} from it")
     line, step = builder.rng.choice((subtract, (f"{x} //= 2", "halve it, rounding down")))
@@ -430,8 +440,10 @@ def comprehension(builder: ProgramBuilder) -> tuple[str, str]:
     headers = [h for h in LOOP_HEADERS if h.takes in types and h.tested == h.used]
     header = builder.rng.choice(headers)
     x = builder.parameter(header.takes)
-    kind, item = header.used_type, _fill(header.used, item=x[:-1])
-    condition, step = builder.condition(kind, item), builder.step(kind, item)
+    kind = header.used_type
+    item = _fill(header.used, item=x[:-1])
+    condition = builder.condition(kind, item)
+    step = builder.step(kind, item)
     inner = f"{step.code} for {item} in {x} if {condition.code}"
     reduced = ("join", "Join", f"''.join({inner})")
     if step.gives == "int":
@@ -446,7 +458,8 @@ def comprehension(builder: ProgramBuilder) -> tuple[str, str]:
 def _helper(builder: ProgramBuilder, kind: str, item: str) -> Rule:
     """Write a helper function of one value, with or without a branch; its call on `item`."""
     step = builder.step(kind, "value", alone=True)
-    lines, says = [f"return {step.code}"], step.says
+    lines = [f"return {step.code}"]
+    says = step.says
     if builder.chance():
         condition = builder.condition(kind, "value")
         other = builder.step(kind, "value", step.gives, alone=True)
@@ -474,11 +487,14 @@ def loop(
     header = builder.rng.choice([h for h in LOOP_HEADERS if h.rank in ranks])
     x = builder.parameter(header.takes)
     names = {"x": x, "item": x[:-1]}
-    item, tested = _fill(header.used, **names), _fill(header.tested, **names)
+    item = _fill(header.used, **names)
+    tested = _fill(header.tested, **names)
     kind = header.used_type
     step = _element(builder, shape, kind, item)
     reduction = builder.rng.choice([r for r in REDUCTIONS if r.takes == step.gives])
-    body, says, stems = _update(reduction, step), step.says, [reduction.name, step.name]
+    body = _update(reduction, step)
+    says = step.says
+    stems = [reduction.name, step.name]
     if shape in ("filter", "choose"):
         condition = builder.condition(header.tested_type, tested)
         body = [f"if {condition.code}:", *_indent(body)]
@@ -551,7 +567,8 @@ def generate(count: int, seed: int = 0, difficulty: str = "1,2,3", calls: int = 
         if grade not in CONSTRUCTS | SERIAL:
             problem = f"difficulty={difficulty!r} names {grade!r}"
             raise RecipeError(f"{problem}: give a list such as '1,2,3'")
-    seeds, forms = [], set()
+    seeds = []
+    forms = set()
     for number in range(count):
         grade = grades[number % len(grades)]
         code = _new_program(grade, f"{seed} {number}", calls, forms)

@@ -181,7 +181,8 @@ class Template:
         if self.reads:
             text += "".join(self.stop(task)[:1])
         for mark, meaning in self.reads.items():
-            text, prompt = text.replace(mark, meaning), prompt.replace(mark, meaning)
+            text = text.replace(mark, meaning)
+            prompt = prompt.replace(mark, meaning)
         return parse(task, style, text, prompt, entry_point)
 
     @property
@@ -531,7 +532,8 @@ def _in_fence(block: str, language: str) -> Iterator[tuple[str, bool]]:
 
 def _scan(text: str) -> Iterator[tuple[str, bool]]:
     """The programs in a text, and whether each is in a fence that names no other language."""
-    variants, number = _variants(text), 0
+    variants = _variants(text)
+    number = 0
     while number < len(variants[0]):
         tails = [lines[number:] for lines in variants]
         program = _longest(map(_opening_program, tails))
@@ -622,7 +624,8 @@ def _matching(programs: list[str], entry_point: str) -> list[str]:
 
     Where one of them has a body, those that have none are left out.
     """
-    matching, stubs = [], []
+    matching = []
+    stubs = []
     earlier: list[ast.stmt] = []
     for program in programs:
         definitions = _definitions(program, entry_point)

@@ -73,7 +73,8 @@ def unlike(row: str, stored: dict[str, Any], remade: dict[str, Any]) -> list[str
     """A line for each field that both have and in which they differ."""
     lines = []
     for name in filter(remade.__contains__, stored):
-        before, after = _text(stored[name]), _text(remade[name])
+        before = _text(stored[name])
+        after = _text(remade[name])
         if before != after:
             lines.append(f"{row}: {name} is {before}, made again {after}")
     return lines
@@ -170,7 +171,8 @@ class Explanation:
         return f"{self.summary}\n\n{self.item}"
 
     def _repr_html_(self) -> str:
-        summary, item = html.escape(self.summary), html.escape(self.item)
+        summary = html.escape(self.summary)
+        item = html.escape(self.item)
         return (
             f"<pre>{summary}</pre>"
             f"<details><summary>one item in full</summary><pre>{item}</pre></details>"

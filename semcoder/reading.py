@@ -92,7 +92,8 @@ class _Clauses(Phrases):
             if self.at.mode == "constraint" and later in _LIMITING:
                 self.at.unread = self.at.unread or (start, end)
             elif piece and word not in _ADVERBIAL and not self._is_half(word, piece):
-                self.at.span, self.at.word = (start, end), word
+                self.at.span = (start, end)
+                self.at.word = word
                 self.clause(text[start:end])
                 self.at.previous = self.offsets(start, len(text[:end].rstrip()))[1]
 
@@ -110,7 +111,8 @@ class _Clauses(Phrases):
 
     def _ordered(self, match: re.Match) -> str:
         """Reads "`a` is set before `b`", of which the clauses would lose the second half."""
-        first, second = self.text_of(match[1]), self.text_of(match[4])
+        first = self.text_of(match[1])
+        second = self.text_of(match[4])
         if match[3] == "after":
             first, second = second, first
         relation = "set" if match[2] == "set" else "added"
@@ -131,13 +133,15 @@ class _Clauses(Phrases):
     def _pieces(self, text: str) -> list[tuple[str, int, int]]:
         """The clauses of a sentence: connective, start and end."""
         pieces = []
-        start, word = 0, ""
+        start = 0
+        word = ""
         for match in _CONNECTIVE.finditer(text):
             asked = match[1] == "if" and SAYS["asks"].search(text, start, match.start())
             direct = match[1] == "results in" and text[: match.start()].rstrip().endswith("›")
             if not asked and not direct:
                 pieces.append((word, start, match.start()))
-                word, start = match[1] or ",", match.end()
+                word = match[1] or ","
+                start = match.end()
         return [*pieces, (word, start, len(text))]
 
     def clause(self, text: str) -> None:
@@ -250,7 +254,8 @@ class _Clauses(Phrases):
 
     def _with_subject(self, text: str) -> str:
         """Puts the subject before a clause that lacks it, or has a pronoun."""
-        word, pronoun = self.at.word, _PRONOUN.match(text)
+        word = self.at.word
+        pronoun = _PRONOUN.match(text)
         answer = re.fullmatch(r"(?:it|this|which) returns? ‹(\d+)›", text)
         if answer and self.condition and self.text_of(answer[1]) in ("True", "False"):
             return f"{self.token(self.condition)} is ‹{answer[1]}›"
@@ -396,7 +401,8 @@ class _Reader(_Clauses):
             places.pop()
         self.place = replace(places[-1][1] if places else Place(), nearest=True)
         self.explicit = self.labelled = False
-        self.bullet, self.call = bool(prefix[3]), ""
+        self.bullet = bool(prefix[3])
+        self.call = ""
         self._sentences(line)
         places.append((indent, self.place))
 
@@ -410,7 +416,8 @@ class _Reader(_Clauses):
 
     def _sentences(self, line: Line) -> None:
         """Reads the sentences of a line."""
-        text, start = line.text, 0
+        text = line.text
+        start = 0
         for stop in [*_STOP.finditer(text), None]:
             end = stop.start() if stop else len(text)
             if text[start:end].strip():
@@ -421,7 +428,9 @@ class _Reader(_Clauses):
 
     def _sentence(self) -> None:
         """Reads a sentence. Its place holds for it alone, without a colon or a label before it."""
-        at, count, outer = self.at, len(self.claims), self.place
+        at = self.at
+        count = len(self.claims)
+        outer = self.place
         if len(at.text) > _LONGEST:
             self.emit("unread", (0, len(at.text)))
             return
@@ -605,7 +614,8 @@ def _model_claim(stated: Any, line: str, start: int, offset: int) -> Claim:
         raise ValueError(stated["kind"])
     names = ("kind", "expression", "relation", "value")
     fields: dict[str, Any] = {name: str(stated[name]) for name in names}
-    number, iteration = stated.get("line"), stated.get("iteration")
+    number = stated.get("line")
+    iteration = stated.get("iteration")
     lines = () if number is None else (int(number) - offset,)
     place = Place(lines=lines, iteration=None if iteration is None else int(iteration))
     start += position

@@ -68,14 +68,17 @@ class Benchmark:
     items.
     """
 
-    task, style = "", "monologue"
+    task = ""
+    style = "monologue"
     ends: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     errata: dict[str, str] = {}
     templates: dict[str, Template] = {}
 
     def __init__(self, name: str, items: list, data: str):
-        self.name, self.items, self.data = name, items, data
+        self.name = name
+        self.items = items
+        self.data = data
         self.by_id = {item.item_id: item for item in items}
         if len(self.by_id) < len(items):
             [(item_id, _)] = Counter(item.item_id for item in items).most_common(1)
@@ -149,9 +152,11 @@ class Benchmark:
         """The answer in a completion, None without one. A 'bare' text is an answer as it is."""
         if completion.style in ("bare", "solution"):
             return _bare_answer(self.task, completion.text)
-        task, style = self.task, completion.style
+        task = self.task
+        style = completion.style
         if completion.round:  # a repaired program
-            task, style = "refine", "monologue"
+            task = "refine"
+            style = "monologue"
         template = self.templates.get(completion.template, TEMPLATE)
         entry_point = getattr(self.by_id.get(completion.item_id), "entry_point", "")
         return template.parse(task, style, completion.text, completion.prompt, entry_point)
@@ -527,7 +532,8 @@ def load_pyx(name: str, path: Path | None, levels: str = "", split: str = "test"
     """A split of the run in folder `path`; `levels` is a list such as '1,2', '' for all."""
     if path is None:
         raise DataError(f"{name} is made from a run: give the run's folder as path")
-    run, cases = Run(Path(path)), {}
+    run = Run(Path(path))
+    cases = {}
     problems = problems_of(run, split, levels)
     for execution in run.read("synthesis", Execution):
         value = execution.value or ""

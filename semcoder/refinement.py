@@ -64,7 +64,8 @@ def objection(tests: Shots, observed: Sequence[str | None]) -> str:
 
 def run_examples(bench: Coding, answers: Answers) -> list[str]:
     """An objection to each answer, by running its program on the examples of the prompt."""
-    jobs, objections = [], []
+    jobs = []
+    objections = []
     for item, answer in answers:
         calls = [call for call, _ in visible_tests(item)]
         jobs.append(Job(f"{bench.program(item, answer)}\n{item.setup}\n", calls))
@@ -95,7 +96,8 @@ def bare(code: str) -> str:
 
 def live(code: str, name: str) -> str:
     """`code` without the definitions of the function `name` that a later one replaces."""
-    lines, definitions = code.splitlines(keepends=True), []
+    lines = code.splitlines(keepends=True)
+    definitions = []
     for node in _tree(code).body:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             definitions.append(node)
@@ -236,7 +238,8 @@ class Refiner:
         """What the model writes for the prompts of `questions`, as rows otherwise like these."""
         if not questions:
             return []
-        rows, prompts = [], [question.prompt for question in questions]
+        rows = []
+        prompts = [question.prompt for question in questions]
         for question, [output] in zip(questions, self.engine.sample(prompts, sampling)):
             how = {"sampling": sampling.name, "revision": self.engine.revision}
             rows.append(replace(question, **asdict(output), **how))
@@ -273,7 +276,8 @@ class Refiner:
 
     def simulation_questions(self, item: Task, answer: str, number: int) -> list[Completion]:
         """The questions for the values of a program on the first examples of its prompt."""
-        code, questions = bare(self.code(item, answer)), []
+        code = bare(self.code(item, answer))
+        questions = []
         tests = visible_tests(item)[: self.config.num_self_checks]
         for k, (call, _) in enumerate(tests):
             fields = {"call": call, "code": code}
@@ -306,9 +310,11 @@ class Refiner:
         """
         from semcoder.samples import traced
 
-        style, questions = self.strategy.style, []
+        style = self.strategy.style
+        questions = []
         for (item, answer), failure in zip(answers, objections):
-            code, fields = self.code(item, answer), self.bench.fields(item)
+            code = self.code(item, answer)
+            fields = self.bench.fields(item)
             if style == "next":
                 [code] = traced([(code, failing_call(failure))])
             shown = {"description": fields["description"], "code": code, "failure": failure}
@@ -372,7 +378,10 @@ def refine(
 
     Rows go to `stage`. There is one first answer of each item.
     """
-    strategy, rounds, waiting, programs = refiner.strategy, [first], first, {}
+    strategy = refiner.strategy
+    rounds = [first]
+    waiting = first
+    programs = {}
     for number in range(1, refiner.config.rounds + 1):
         programs |= _programs(rounds[-1])
         if strategy.feedback == "oracle":
@@ -387,7 +396,9 @@ def refine(
 # %% ../nbs/61_refinement.ipynb #eaae3c39
 def scores_of(rounds: list[list[Verdict]], refiner: Refiner) -> list[Score]:
     """pass@1 over all items after each round of a strategy, from round 0."""
-    strategy, seed, scores = refiner.strategy, refiner.config.seed, []
+    strategy = refiner.strategy
+    seed = refiner.config.seed
+    scores = []
     first = next(iter(refiner.first.values()))
     of = replace(first, style=strategy.style, sampling=refiner.sampling().name)
     for rule in rules_of(refiner.bench.name):
@@ -402,7 +413,9 @@ def comparisons_of(
     scores: Iterable[Score], verdicts: list[Verdict], seed: int = 0
 ) -> list[Comparison]:
     """The last round of each strategy against its first answers and against repeated sampling."""
-    first, last, pairs = {}, {}, []
+    first = {}
+    last = {}
+    pairs = []
     for s in scores:
         key = (s.benchmark, s.metric, s.style, s.sampling)
         first.setdefault(key, s)
@@ -422,7 +435,8 @@ def first_completions(store: Run, bench: Coding, model: str, limit: int) -> dict
 
     `DataError` when there are none.
     """
-    key, rows = (bench.name, model, 0), store.rows("evaluation", Completion)
+    key = (bench.name, model, 0)
+    rows = store.rows("evaluation", Completion)
     answers = [c for c in rows if (c.benchmark, c.model, c.k) == key]
     if not answers:
         raise DataError(
@@ -475,7 +489,8 @@ def run_refinement(store: Run, config: RefinementConfig) -> None:
     stage = store.stage("refinement", config, reads=reads, data=data, template=TEMPLATE.digest)
     with engine, use_cluster(config.cluster), stage:
         stage.note(isolation=isolation())
-        scores, verdicts = [], []
+        scores = []
+        verdicts = []
         for refiner in refiners:
             first = [known[c.id] for c in refiner.first.values()]
             rounds = refine(stage, refiner, first, config.inference_batch_size)

@@ -285,7 +285,10 @@ class Learner:
         practice: list[Practice],
         folder: Path,
     ):
-        self.variant, self.config, self.practice, self.folder = variant, config, practice, folder
+        self.variant = variant
+        self.config = config
+        self.practice = practice
+        self.folder = folder
         self.tuning = config.training(
             base=source,
             seed=variant.seed,
@@ -335,7 +338,8 @@ class Learner:
         drawn = [self._encoded(c, weight) for c, weight in zip(completions, weights)]
         drawn, entropy = self._measured(drawn)
         unequal = torch.tensor(weights).view(-1, self.config.group_size).any(1)
-        loss, lr = 0.0, learning_rate(number, self.config.steps, self.tuning)
+        loss = 0.0
+        lr = learning_rate(number, self.config.steps, self.tuning)
         if unequal.any():
             loss = self._learn([d for d in drawn if d.advantage], lr)
         else:
@@ -389,7 +393,8 @@ class Learner:
         count = min(self.config.prompts_per_step, len(questions))
         chosen = Random(f"{self.variant.seed}/{number}").sample(questions, count)
         drawing = {"n": self.config.group_size, "seed": self.variant.seed * 10**6 + number}
-        completions, grades = [], []
+        completions = []
+        grades = []
         for bench, settings in self.practice:
             items = [item for of, item in chosen if of is bench]
             sampling = replace(settings.sampling, **drawing)
@@ -401,7 +406,8 @@ class Learner:
 
     def _encoded(self, completion: Completion, advantage: float) -> Drawn:
         """A text as tokens, with its end where the model wrote one, as samples have it."""
-        prompt, text = prompt_ids(self.tokenizer, completion.prompt), completion.text
+        prompt = prompt_ids(self.tokenizer, completion.prompt)
+        text = completion.text
         end: list[Any] = []
         if completion.finish_reason == "stop":
             [bench] = [bench for bench, _ in self.practice if bench.name == completion.benchmark]
@@ -413,7 +419,8 @@ class Learner:
     @torch.no_grad()
     def _measured(self, drawn: list[Drawn]) -> tuple[list[Drawn], float]:
         """The responses with their log-probabilities, now and at the start; the mean entropy."""
-        measured, entropies = [], []
+        measured = []
+        entropies = []
         rows: Any = fill_rows([*drawn], self.config.packed_length)
         for samples in rows:
             row = pack(samples).to(self.accelerator.device)
@@ -518,7 +525,9 @@ class _Study:
     """The work of the stage."""
 
     def __init__(self, stage: Stage, store: Run, config: ReinforcementConfig):
-        self.stage, self.store, self.config = stage, store, config
+        self.stage = stage
+        self.store = store
+        self.config = config
         self.source = config.base  # of all variants
         if config.base == "tuned":
             self.source = model_of(store, "tuned", "tuned")[1]
@@ -541,7 +550,8 @@ class _Study:
     def fine_tune(self, label: str, seed: int, budget: int) -> None:
         """Make a model by supervised training."""
         changes = {"base": self.source, "seed": seed, "token_budget": budget, "epochs": 1000}
-        folder, tuning = self.folder(label), self.config.training(**changes)
+        folder = self.folder(label)
+        tuning = self.config.training(**changes)
 
         def work(_: list) -> list[Record]:
             samples = make_samples(Corpus.load(self.store), self.config.mixture, seed)
@@ -553,7 +563,8 @@ class _Study:
 
     def choose(self) -> list[Practice]:
         """For each entry of the mixture the questions that are learned from."""
-        config, practice = self.config, []
+        config = self.config
+        practice = []
         sampling = Sampling(1.0, max_tokens=config.max_new_tokens)
         for entry in split_list(config.mixture):
             bench, settings = practice_of(self.store, entry, sampling, config.difficulty)
@@ -611,7 +622,8 @@ class _Study:
     def score(self, benches: list[Benchmark]) -> None:
         """Grade all answers, score the models, and compare every two of them, over all seeds."""
         judge_answers(self.stage, benches)
-        verdicts, completions = self.stage.read(Verdict), self.stage.read(Completion)
+        verdicts = self.stage.read(Verdict)
+        completions = self.stage.read(Completion)
         scores = scores_of(verdicts, completions, benches, self.config.seed)
         rows: list[Record] = [*scores]
         for a, b in combinations(scores, 2):
@@ -649,7 +661,9 @@ def reinforcement_table(store: Run) -> "pd.DataFrame":
     """Each model's score, and how many of its right answers have a wrong step."""
     import pandas as pd
 
-    asked, right, flawed = {}, Counter(), Counter()
+    asked = {}
+    right = Counter()
+    flawed = Counter()
     for c in store.rows("reinforcement", Completion):
         asked[c.id] = c.benchmark, of_variant(c.model)[0]
     for row in store.rows("reinforcement", Process):
@@ -685,10 +699,12 @@ def reinforcement_figure(store: Run) -> "Figure | None":
     left.set(xlabel="step", ylabel="right while learning, %  (better ↑)")
     pooled: Any = scores[[not of_variant(model)[1] for model in scores.model]]
     pooled = pooled[pooled.benchmark == pooled.benchmark.iloc[0]]
-    below, above = pooled.value - pooled.low, pooled.high - pooled.value
+    below = pooled.value - pooled.low
+    above = pooled.high - pooled.value
     reach = [below * 100, above * 100]
     right.errorbar(pooled.value * 100, pooled.model, xerr=reach, fmt="o", capsize=3)
-    name, n = pooled.benchmark.iloc[0], pooled.n.iloc[0]
+    name = pooled.benchmark.iloc[0]
+    n = pooled.n.iloc[0]
     right.set(xlabel=f"pass@1, {name}, n = {n}, %  (better →)")
     right.invert_yaxis()
     for axes in (left, right):

@@ -49,7 +49,8 @@ def _pairs(target: Any, value: Any) -> Iterator[tuple[str, ast.expr]]:
     """The names in a target, each with its expression."""
     if isinstance(target, ast.Name):
         yield target.id, value
-    targets, values = getattr(target, "elts", []), getattr(value, "elts", [])
+    targets = getattr(target, "elts", [])
+    values = getattr(value, "elts", [])
     starred = any(isinstance(node, ast.Starred) for node in [*targets, *values])
     if len(targets) == len(values) and not starred:
         for name, item in zip(targets, values):
@@ -131,7 +132,8 @@ def body(statement: Any) -> range:
     Empty for other statements, and for a body on the line of its head."""
     if not isinstance(statement, _BLOCKS):
         return range(0)
-    first, last = statement.body[0].lineno, statement.body[-1].end_lineno or 0
+    first = statement.body[0].lineno
+    last = statement.body[-1].end_lineno or 0
     return range(first if first > _line(statement) else last + 1, last + 1)
 
 
@@ -167,7 +169,8 @@ class Event:
         """Whether the body of this loop, branch, handler or case runs next."""
         if self.following is None:
             return False
-        following, lines = self.following.step, body(self.statement)
+        following = self.following.step
+        lines = body(self.statement)
         if is_loop(self.statement) and not lines:
             return following.line == self.step.line and following.event != "exception"
         return following.line in lines
@@ -204,7 +207,8 @@ class _Frame:
         """The event of the step with this number."""
         statement = self.program.statement(step)
         self.enter_line(step, statement, number)
-        before, start = self.visible(), self.returning
+        before = self.visible()
+        start = self.returning
         if start is not None and step.event == "return" and step.line == start.step.line:
             before = start.before
         if step.event in ("line", "call") and (step.changed or step.removed):
@@ -244,7 +248,8 @@ def replay(code: str, trace: Trace) -> list[Event]:
     """An event for each step of a trace; raises `SyntaxError`, and `DataError` for an old trace."""
     if any(step.depth > 1 for step in trace.steps) and not any(step.frame for step in trace.steps):
         raise DataError("the trace does not say which step is of which frame: trace the call again")
-    program, events = program_of(code), []
+    program = program_of(code)
+    events = []
     frames: dict[int, _Frame] = {}
     latest: dict[str, _Frame] = {}  # of each function
     for number, step in enumerate(trace.steps):

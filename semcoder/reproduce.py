@@ -160,7 +160,8 @@ def plan(options: Options) -> list[Task]:
 
     Raises `RecipeError` for a section or key that does not exist, and a value of another type.
     """
-    sections, tasks = load_recipe(options.recipe), []
+    sections = load_recipe(options.recipe)
+    tasks = []
     for path in stage_notebooks(options.folder):
         stage = path.stem.partition("_")[2]
         params = settings(path, sections.pop(stage, {}))
@@ -237,7 +238,8 @@ def sources(params: dict[str, Any]) -> list[str]:
         return []
     names = [params.get(key, "") for key in _MODEL_KEYS]
     if "models" in params:
-        table, base = _model_table(params.get("models_file", "")), {"source": params["base"]}
+        table = _model_table(params.get("models_file", ""))
+        base = {"source": params["base"]}
         names = [table.get(name, base)["source"] for name in split(params["models"])]
     return [name for name in names if name not in _NO_SOURCES]
 
@@ -328,7 +330,8 @@ def done_folders(run: Run, tasks: list[Task], again: list[Task]) -> list[Path | 
     None stands for a stage that is not done, that is `again` to be made, or that reads the rows of
     such a stage.
     """
-    rows, folders = run.fingerprints(), []
+    rows = run.fingerprints()
+    folders = []
     for task in tasks:
         stored = sorted((run.path.parent / "store").glob(f"{task.stage}-*"))
         candidates = [] if task in again else [run.path / task.stage, *stored]
@@ -350,7 +353,8 @@ def discard(run: Run, task: Task) -> None:
 # %% ../nbs/80_reproduce.ipynb #a4455b2d
 def _imports(source: str) -> str:
     """The import statements of a cell of code, without those of the stand-ins of lessons."""
-    kinds, lines = (ast.Import, ast.ImportFrom), []
+    kinds = (ast.Import, ast.ImportFrom)
+    lines = []
     for node in ast.parse(source).body:
         if isinstance(node, kinds) and not ast.unparse(node).startswith("from fixtures."):
             lines.append(ast.unparse(node))
@@ -359,7 +363,8 @@ def _imports(source: str) -> str:
 
 def without_lessons(notebook: Path) -> dict[str, Any]:
     """A notebook as JSON with its imports, its definitions, and the section 'Run'."""
-    short, is_work = [], False
+    short = []
+    is_work = False
     for cell in _cells(notebook):
         text = "".join(cell["source"])
         if text.startswith("## "):
@@ -432,7 +437,8 @@ def execute(run: Run, task: Task) -> None:
     ):
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.unlink(missing_ok=True)
-        state, short = Path(folder, "progress.json"), Path(folder, task.notebook.name)
+        state = Path(folder, "progress.json")
+        short = Path(folder, task.notebook.name)
         short.write_text(json.dumps(without_lessons(task.notebook)))
         os.environ["SEMCODER_PROGRESS"] = str(state)
         work = pool.submit(
@@ -481,7 +487,9 @@ def reproduce(options: Options) -> list[dict[str, Any]]:
     that is missing, `DataError` before anything starts, and any `SemcoderError` of a notebook when
     it fails; running it again, without `start`, goes on from there.
     """
-    tasks, run, rows = plan(options), open_run(options.name, options.home), []
+    tasks = plan(options)
+    run = open_run(options.name, options.home)
+    rows = []
     if run.demo:
         raise RecipeError("'demo' is the run that comes with the notebooks: choose another --run")
     again = _again(tasks, options)
@@ -531,7 +539,8 @@ def spread_table(runs: list[Run]) -> list[dict[str, Any]]:
 # %% ../nbs/80_reproduce.ipynb #c3cb81da
 def plan_table(options: Options) -> list[dict[str, str]]:
     """A row per stage: whether it is done."""
-    run, tasks = open_run(options.name, options.home), plan(options)
+    run = open_run(options.name, options.home)
+    tasks = plan(options)
     rows = []
     for task, folder in zip(tasks, done_folders(run, tasks, again=[])):
         rows.append({"stage": task.name, "state": "done" if folder else "to do"})

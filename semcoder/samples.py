@@ -206,7 +206,9 @@ def encode(
     """
     if truncation not in TRUNCATIONS:
         raise DataError(f"no truncation={truncation!r}: use {' or '.join(TRUNCATIONS)}")
-    encoded, dropped, cut = [], 0, 0
+    encoded = []
+    dropped = 0
+    cut = 0
     for sample in samples:
         prompt = prompt_ids(tokenizer, sample.prompt)
         response = tokenizer(sample.response, add_special_tokens=False, verbose=False)["input_ids"]
@@ -238,13 +240,17 @@ class Packed:
 
 def pack(encoded: list[Encoded]) -> Packed:
     """One row of several samples."""
-    ids, positions, keep = [], [], []
+    ids = []
+    positions = []
+    keep = []
     for sample in encoded:
-        first, size = len(ids) - 1 + sample.prompt, len(sample.ids)
+        first = len(ids) - 1 + sample.prompt
+        size = len(sample.ids)
         keep += range(first, len(ids) - 1 + size)
         positions += range(size)
         ids += sample.ids
-    tokens, before = torch.tensor(ids), torch.tensor(keep)
+    tokens = torch.tensor(ids)
+    before = torch.tensor(keep)
     return Packed(
         input_ids=tokens[None],
         position_ids=torch.tensor(positions)[None],
@@ -278,10 +284,12 @@ def _chunked_attention(
     Where `key` and `value` have fewer heads, each of theirs serves a group of the query's. A token
     attends to the last `window` tokens, itself included.
     """
-    grouped, outputs = (query[0] * scale).unflatten(0, (key.shape[1], -1)), []
+    grouped = (query[0] * scale).unflatten(0, (key.shape[1], -1))
+    outputs = []
     for start in range(0, query.shape[2], 256):
         chunk = grouped[:, :, start : start + 256]
-        heads, end = chunk.shape[1:3], start + chunk.shape[2]
+        heads = chunk.shape[1:3]
+        end = start + chunk.shape[2]
         scores = chunk.flatten(1, 2) @ key[0, :, :end].transpose(1, 2)
         hidden = torch.ones(chunk.shape[2], end, dtype=torch.bool).triu(start + 1)
         if window < end:
@@ -299,7 +307,8 @@ def _attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: 
         return _chunked_attention(query, key, value, scale, window)
     # No fast kernel takes fewer heads of keys than of queries in float32.
     groups = query.shape[1] // key.shape[1]
-    key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    key = key.repeat_interleave(groups, dim=1)
+    value = value.repeat_interleave(groups, dim=1)
     if window >= length:
         return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
     pairs = query.new_ones(length, length, dtype=torch.bool)
@@ -399,7 +408,8 @@ def in_bfloat16(model: PreTrainedModel) -> Iterator[None]:
 
     The gradients arrive in float32 at the weights. The backward pass belongs into the block too.
     """
-    copies, slots = {}, []
+    copies = {}
+    slots = []
     for module in model.modules():
         weights = module._parameters
         for name, weight in module.named_parameters(recurse=False):
@@ -454,7 +464,8 @@ def _turn(turn: Row) -> tuple[str, str]:
 
     The call of a tool is a turn of the role 'tool'."""
     turn = {"role": _first(turn, _SPEAKERS), **turn}
-    role, content = turn["role"], _first(turn, ("content", "value", "text", "message"))
+    role = turn["role"]
+    content = _first(turn, ("content", "value", "text", "message"))
     if isinstance(role, dict):
         role = role.get("role")
     if isinstance(content, dict):
@@ -512,7 +523,8 @@ def read_instruction(row: Row) -> Released:
     if turns := turns_of(row):
         question, answer, _ = first_exchange(turns)
         row = {"question": question, "answer": answer}
-    question, answer = _cell(row, _QUESTIONS), _cell(row, _ANSWERS)
+    question = _cell(row, _QUESTIONS)
+    answer = _cell(row, _ANSWERS)
     if "instruction" in row and row.get("input"):
         question += f"\n\n{_text(row['input']).strip()}"
     if not question or not answer:
@@ -567,7 +579,9 @@ def read_samples(source: str, where: str, items: Iterable[Item] = ()) -> Supply:
     `source` is 'instruct', 'pyx' or 'pyx-r'. `DataError` when the place cannot be read, or no row
     of it.
     """
-    index, samples, lost = ItemIndex(items), {}, Counter()
+    index = ItemIndex(items)
+    samples = {}
+    lost = Counter()
     rows, commit = _open_rows(where)
     for row in rows:
         released = _read(source, row)

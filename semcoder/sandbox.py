@@ -146,7 +146,8 @@ def _judge(ending: str, frame: bytes, limits: Limits) -> tuple[str, str | None, 
         "m": ("memory", f"more than {limits.memory_mb} MB"),
         "l": ("output", f"a result of more than {limits.output_bytes} characters"),
     }
-    letter, text = frame[:1].decode("latin1"), frame[2:].decode("utf-8", "replace")
+    letter = frame[:1].decode("latin1")
+    text = frame[2:].decode("utf-8", "replace")
     kind = letter if ending == "answer" else ending
     if kind in passed:
         return passed[kind][0], None, passed[kind][1]
@@ -159,7 +160,8 @@ def _judge(ending: str, frame: bytes, limits: Limits) -> tuple[str, str | None, 
 
 def _outcome(reply: bytes, limits: Limits) -> Outcome:
     """The outcome of a call, out of its worker's reply."""
-    head, rest = reply[: _worker.REPLY.size], reply[_worker.REPLY.size :]
+    head = reply[: _worker.REPLY.size]
+    rest = reply[_worker.REPLY.size :]
     ending, killer, seconds, size = _worker.REPLY.unpack(head)
     ending = ending.rstrip(b"\0").decode()
     status, value, error = _judge(ending, rest[:size], limits)
@@ -215,8 +217,12 @@ class _Worker:
     """One worker process, started when first needed and again when it is lost."""
 
     def __init__(self, limits: Limits, harness: str, seed: int, packages: tuple[str, ...]):
-        self.limits, self.harness, self.seed, self.packages = limits, harness, seed, packages
-        self.folders, self.stopped = _package_folders(packages), False
+        self.limits = limits
+        self.harness = harness
+        self.seed = seed
+        self.packages = packages
+        self.folders = _package_folders(packages)
+        self.stopped = False
         self.source = _OWN_BUILT_INS + Path(_worker.__file__).read_text() + "\nmain()\n"
         self.process: subprocess.Popen | None = None
 
@@ -256,7 +262,8 @@ class _Worker:
         if self.process is None or self.process.poll() is not None:
             self.start()
         _worker.send(self.requests, json.dumps([code, calls]).encode())
-        patience, room = 4 * self.limits.seconds + 10, 8 * self.limits.output_bytes + (1 << 20)
+        patience = 4 * self.limits.seconds + 10
+        room = 8 * self.limits.output_bytes + (1 << 20)
         for _ in calls:
             yield _outcome(_worker.receive(self.replies, patience, room), self.limits)
 
@@ -320,7 +327,8 @@ class _RemoteWorker:
     """An actor of a Ray cluster, used like a worker; it ends with the cluster's context."""
 
     def __init__(self, actor: Any, options: _Options):
-        self.actor, self.options = actor, options
+        self.actor = actor
+        self.options = options
 
     def run(self, job: Job) -> list[Outcome]:
         import ray
@@ -454,7 +462,8 @@ class Sandbox:
         seed: int = 0,
         packages: Sequence[str] = (),
     ):
-        source, names = harness or "", tuple(packages)
+        source = harness or ""
+        names = tuple(packages)
         if sys.platform != "linux":
             advice = "use the container of the Dockerfile, or WSL 2"
             raise SandboxError(f"the sandbox needs Linux, and this is {sys.platform}; {advice}")
@@ -490,7 +499,8 @@ class Sandbox:
 
         Leaving early, as Ctrl-C does, ends the calls that run.
         """
-        jobs, pending = iter(jobs), deque()
+        jobs = iter(jobs)
+        pending = deque()
         pool = ThreadPoolExecutor(self.idle.qsize())
         try:
             pending.extend(pool.submit(self.work, job) for job in islice(jobs, self._ahead))

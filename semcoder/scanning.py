@@ -147,7 +147,8 @@ def known_tree(text: str, known: frozenset[str]) -> ast.expr | None:
     tree = tree_of(text)
     if tree is None:
         return None
-    used, bound = set(), set()
+    used = set()
+    bound = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.arg):
             bound.add(node.arg)
@@ -233,7 +234,9 @@ _NEGATED = re.compile(r"(?:\]|=|return) *$")
 
 def _names_value(word: re.Match, expressions: _Expressions, names: frozenset[str]) -> bool:
     """Whether a word outside backticks begins an expression."""
-    line, name, end = expressions.line, word[0], word.end()
+    line = expressions.line
+    name = word[0]
+    end = word.end()
     before = line[max(0, word.start() - 8) : word.start()]
     if name == "not":
         return _NEGATED.search(before) is not None

@@ -142,7 +142,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     """The correlation of two answers, with a continuity correction where it is positive."""
     n = len(x)
-    right_x, right_y = x.sum(), y.sum()
+    right_x = x.sum()
+    right_y = y.sum()
     covariance = n * (x @ y) - right_x * right_y
     if covariance > 0:
         covariance = max(covariance - n / 2, 0.0)
@@ -156,7 +157,8 @@ def newcombe(x: np.ndarray, y: np.ndarray) -> Interval:
     Both have a share from 0 to 1 for each of the same items.
     """
     n = len(x)
-    share_x, share_y = x.sum() / n, y.sum() / n
+    share_x = x.sum() / n
+    share_y = y.sum() / n
     low_x, high_x = wilson(x.sum(), n)
     low_y, high_y = wilson(y.sum(), n)
     correlation = _correlation(x, y)
@@ -244,7 +246,8 @@ def over_seeds(comparison: Comparison, scores: Iterable[Score]) -> Interval | No
     differences = []
     for seed in seeds:
         # A model of one seed, such as a base without training, is the same under every seed.
-        value_a, value_b = a.get(seed, a[""]), b.get(seed, b[""])
+        value_a = a.get(seed, a[""])
+        value_b = b.get(seed, b[""])
         differences.append(value_b - value_a)
     low, high = ttest_1samp(differences, 0).confidence_interval()
     return float(low), float(high)
@@ -252,7 +255,9 @@ def over_seeds(comparison: Comparison, scores: Iterable[Score]) -> Interval | No
 
 def holm(p_values: dict[str, float]) -> dict[str, float]:
     """p-values corrected for multiple comparisons (Holm, 1979), by the same names."""
-    corrected, highest, left = {}, 0.0, len(p_values)
+    corrected = {}
+    highest = 0.0
+    left = len(p_values)
     for name in sorted(p_values, key=p_values.__getitem__):
         highest = max(highest, left * p_values[name])
         corrected[name] = min(1.0, highest)
@@ -262,7 +267,8 @@ def holm(p_values: dict[str, float]) -> dict[str, float]:
 
 def significant(comparisons: Iterable[Comparison], scores: Iterable[Score]) -> set[str]:
     """The ids of the comparisons that are significant, after Holm and over the seeds."""
-    comparisons, scores = list(comparisons), list(scores)
+    comparisons = list(comparisons)
+    scores = list(scores)
     corrected = holm({c.id: c.p_value for c in comparisons})
     ids = set()
     for c in comparisons:
@@ -333,7 +339,8 @@ def paired_difference(a: "pd.DataFrame", b: "pd.DataFrame", seed: int = 0) -> di
     Both are rows of an `answer_frame`, of the same items. The bootstrap resamples items and seeds.
     `DataError` when the items differ, or the seeds of two models with several.
     """
-    shares_a, shares_b = _by_seed_and_item(a), _by_seed_and_item(b)
+    shares_a = _by_seed_and_item(a)
+    shares_b = _by_seed_and_item(b)
     if not len(a) or not shares_a.columns.equals(shares_b.columns):
         raise DataError("the two have no answers to the same items: select the same items of both")
     if min(len(shares_a), len(shares_b)) > 1 and not shares_a.index.equals(shares_b.index):
@@ -373,7 +380,8 @@ def accuracy_by_lines(
     """
     import pandas as pd
 
-    names, rows = ["benchmark", "model", "style"], []
+    names = ["benchmark", "model", "style"]
+    rows = []
     labels = [f"{first}-{end - 1}" for first, end in zip(edges, edges[1:])]
     for first, end, label in zip(edges, [*edges[1:], math.inf], [*labels, f"{edges[-1]}+"]):
         chosen = answers[(answers.lines >= first) & (answers.lines < end)]

@@ -152,7 +152,8 @@ def examples(docstring: str, entry_point: str) -> Calls:
         return []
     calls = []
     for test in doctests:
-        call, value = plain_call(test.source, entry_point), plain_literal(test.want)
+        call = plain_call(test.source, entry_point)
+        value = plain_literal(test.want)
         if call and (value or not test.want.strip()):
             calls.append((call, value))
     return calls
@@ -240,7 +241,8 @@ def annotated(code: str, function: ast.FunctionDef) -> str:
     """`code` whose last function has the signature and docstring of `function`."""
     tree = ast.parse(code)
     entry = _entry(tree)
-    entry.args, entry.returns = function.args, function.returns
+    entry.args = function.args
+    entry.returns = function.returns
     docstring = textwrap.indent(ast.get_docstring(function) or "", "    ")
     return _with_docstring(tree, docstring.strip())
 
@@ -249,7 +251,8 @@ def read_seed(code: str) -> tuple[str, str, str, Calls]:
     """The bare program in a seed's text, its entry point, the description, and the examples."""
     tree = ast.parse(code)
     function = _entry(tree)
-    name, doc = function.name, ast.get_docstring(function) or ""
+    name = function.name
+    doc = ast.get_docstring(function) or ""
     _Bare().visit(function)
     return ast.unparse(tree), name, problem_statement(doc), examples(doc, name)
 
@@ -447,16 +450,19 @@ def harvest(where: str, max_code: int = 1000, examples_only: bool = True) -> lis
 # %% ../nbs/20_seeds.ipynb #62f21e1f
 def _row_to_seed(row: Row) -> Seed | None:
     """A row of a seed file as a Seed; None for an impure function or one without plain calls."""
-    entry_point, calls = row["entry_point"], []
+    entry_point = row["entry_point"]
+    calls = []
     for example in row["io"]:
-        call, value = plain_call(example["call"], entry_point), plain_literal(example["expected"])
+        call = plain_call(example["call"], entry_point)
+        value = plain_literal(example["expected"])
         if call and value:
             calls.append((call, value))
     code = self_contained(entry_point, definitions_in(row["code"]))
     if not calls or not code:
         return None
     text = documented(code, problem_statement(row["description"]), calls)
-    source, path = f"{row['source']} {row['version']}", f"{row['path']}:{row['line']}"
+    source = f"{row['source']} {row['version']}"
+    path = f"{row['path']}:{row['line']}"
     return Seed(source, path, row["licence"], text)
 
 

@@ -57,7 +57,8 @@ def number(node: ast.expr, state: State) -> int | None:
         case ast.Name(id=name) if state.get(name, "").lstrip("-").isdecimal():
             return int(state[name])
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            a, b = number(left, state), number(right, state)
+            a = number(left, state)
+            b = number(right, state)
             if a is not None and b is not None and (b or not isinstance(op, ast.Mod)):
                 return _OPERATORS[type(op)](a, b)
     return None
@@ -70,7 +71,8 @@ def order(test: ast.expr, state: State) -> str:
     """
     if not isinstance(test, ast.Compare) or len(test.ops) > 1:
         return ""
-    left, right = number(test.left, state), number(test.comparators[0], state)
+    left = number(test.left, state)
+    right = number(test.comparators[0], state)
     if left is None or right is None:
         return ""
     unequal = "less" if left < right else "more"
@@ -118,7 +120,8 @@ def pairs(state: State) -> str:
 
 def _iteration(statement: ast.For, before: State, step: Step, around: Around) -> str:
     """The next item of a loop, or its end."""
-    target, source = ast.unparse(statement.target), statement.iter
+    target = ast.unparse(statement.target)
+    source = statement.iter
     enters = _enters(statement, around.following)
     result = "" if enters is None else " is end"
     if enters:

@@ -196,7 +196,8 @@ def _check(definitions: str, calls: list[str], outcomes: list[Outcome]) -> Check
 
 def check_programs(box: Sandbox, codes: Sequence[str]) -> list[Check]:
     """Run each program with the example calls in it; 'uncalled' when there are none."""
-    candidates, jobs = [with_calls(code) for code in codes], []
+    candidates = [with_calls(code) for code in codes]
+    jobs = []
     for code, (_, calls) in zip(codes, candidates):
         jobs.append(Job(code, calls or ["None"]))
     results = zip(candidates, box.map(jobs))
@@ -216,7 +217,9 @@ class Teacher:
     """
 
     def __init__(self, engine: Engine, box: Sandbox, retries: int = 1, max_new_tokens: int = 512):
-        self.engine, self.box, self.retries = engine, box, retries
+        self.engine = engine
+        self.box = box
+        self.retries = retries
         self.sampling = Sampling(0.4, 0.95, max_new_tokens, stop=_STOPS)
 
     def teach(self, seeds: list[Seed]) -> list[Record]:
@@ -241,7 +244,8 @@ class Teacher:
             rows.append(attempt)
             if attempt.status == "ok":
                 code = documented(check.definitions, task.description, check.calls)
-                source, path = f"teacher {attempt.model}", f"seed {task.seed.id}"
+                source = f"teacher {attempt.model}"
+                path = f"seed {task.seed.id}"
                 rows.append(Seed(source, path, task.seed.licence, code))
             else:
                 prompt = solution_prompt(task.description, attempt.code, attempt.error)
@@ -393,7 +397,9 @@ def synthesize(
     """
     rows: list[Record] = []
     drafts = [draft_problem(seed, config.seed, config.test_share) for seed in seeds]
-    jobs, problems, targets = [], [], []
+    jobs = []
+    problems = []
+    targets = []
     for problem, calls in drafts:
         jobs.append(Job(problem.code, [call for call, _ in calls] or ["None"]))
     for seed, (problem, calls), outcomes in zip(seeds, drafts, box.map(jobs)):
@@ -432,7 +438,8 @@ def gather(config: SynthesisConfig) -> list[Seed]:
         harvests.append(harvest(name, config.max_code, examples_only))
     if config.seed_file:
         harvests.append(read_seeds(config.seed_file, config.max_code))
-    calls, difficulty = config.inputs_per_program, config.difficulty
+    calls = config.inputs_per_program
+    difficulty = config.difficulty
     generated = generate(config.programs, config.seed, difficulty, calls)
     mixed = exact_dedup(interleave([interleave(harvests), generated]))
     return mixed[: config.limit or None]
@@ -443,7 +450,9 @@ def teacher_snippets(config: SynthesisConfig) -> list[Seed]:
 
     `DataError` when there are too few.
     """
-    count, names, unique = config.teacher_programs, package_names(config), []
+    count = config.teacher_programs
+    names = package_names(config)
+    unique = []
     for per_file in (1, 4, 16, 64):
         drawn = [list(snippets(name, per_file, config.seed)) for name in names]
         unique = list(minhash_dedup(interleave(drawn)))

@@ -75,7 +75,8 @@ def _sandbox(
     finish: bool = True,
 ) -> Iterator[Sandbox]:
     """A sandbox that traces, closed at the end unless it is shared."""
-    options, boxes = (workers, limits, steps, tuple(packages), finish), _SHARED.get()
+    options = (workers, limits, steps, tuple(packages), finish)
+    boxes = _SHARED.get()
     if boxes is None:
         with _new_sandbox(*options) as box:
             yield box
@@ -110,7 +111,9 @@ def _is_step(fields: list) -> bool:
     """Whether what came out of the sandbox has the shape of a step."""
     if [type(value) for value in fields] != _STEP:
         return False
-    event, changed, removed = fields[1], fields[4], fields[5]
+    event = fields[1]
+    changed = fields[4]
+    removed = fields[5]
     if event not in ("call", "line", *changed):
         return False
     return all(type(text) is str for text in [*changed.values(), *removed])
@@ -243,7 +246,8 @@ class TraceView:
     width: int = 120
 
     def __repr__(self) -> str:
-        source, texts = source_lines(self.code), _texts_by_line(self.trace)
+        source = source_lines(self.code)
+        texts = _texts_by_line(self.trace)
         margin = min(max(map(len, source)), self.width // 2)
         rows = []
         for number, line in enumerate(source, 1):
@@ -255,7 +259,8 @@ class TraceView:
         return "\n".join([*rows, _ending(self.trace)])
 
     def _repr_html_(self) -> str:
-        texts, rows = _texts_by_line(self.trace), []
+        texts = _texts_by_line(self.trace)
+        rows = []
         for number, line in enumerate(source_lines(self.code), 1):
             mark = _RAN if number in texts else _NEVER_RAN
             states = [html.escape(_shorten(text, 300)) for text in texts.get(number, [])]
@@ -364,7 +369,8 @@ def _bracketed(marks: Iterable[_Mark], numbered: bool) -> Iterator[_Mark]:
 def _comment_lines(code: str) -> list[int]:
     """The lines at whose end a comment may be: not inside a string, not before a backslash."""
     text = "\n".join(source_lines(code)) + "\n"
-    lines, fstrings = [], 0
+    lines = []
+    fstrings = 0
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         # an f-string has several tokens since Python 3.12, and may print the text of a comment
         fstrings += _FSTRINGS.get(tokenize.tok_name[token.type], 0)

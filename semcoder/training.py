@@ -146,7 +146,8 @@ class FinetuneConfig(Config):
 # %% ../nbs/51_training.ipynb #b5e2cb71
 def plan_steps(encoded: list[Encoded], config: FinetuneConfig) -> list[list[Encoded]]:
     """The samples of every optimizer step, until the epochs or the token budget are used up."""
-    steps, tokens = [], 0
+    steps = []
+    tokens = 0
     for epoch in range(config.epochs):
         order = random.Random(f"{config.seed}/{epoch}").sample(encoded, len(encoded))
         for start in range(0, len(order), config.global_batch_size):
@@ -168,7 +169,8 @@ def learning_rate(step: int, steps: int, config: FinetuneConfig) -> float:
 # %% ../nbs/51_training.ipynb #da54c3f3
 SCRATCH = "scratch"
 _WINDOW = 32  # tokens
-_END, _SUFFIX = "<|endoftext|>", "</w>"
+_END = "<|endoftext|>"
+_SUFFIX = "</w>"
 _SIGNS = r"()\[\]{},:;."
 # Line breaks with the indent after them; comments; tags and labels; words; numbers; strings; signs.
 _WORDS = (
@@ -328,7 +330,8 @@ def training_step(
 
     `loss_of` sums the losses of a row's tokens. Raises `EngineError` when the loss is not finite.
     """
-    rows, world = fill_rows(step, config.packed_length), accelerator.num_processes
+    rows = fill_rows(step, config.packed_length)
+    world = accelerator.num_processes
     count = sum(len(sample.ids) - sample.prompt for sample in step)
     passes = math.ceil(len(rows) / world)
     total = torch.zeros((), dtype=torch.float64, device=accelerator.device)
@@ -372,7 +375,8 @@ def save_state(accelerator: Accelerator, folder: Path, losses: list[Loss], train
 
     `training` is the `training_digest`. `StoreError` when the disk is full.
     """
-    spare, path = folder / ".saving", folder / f"step-{len(losses):06d}"
+    spare = folder / ".saving"
+    path = folder / f"step-{len(losses):06d}"
     if accelerator.is_main_process:
         shutil.rmtree(spare, ignore_errors=True)
     accelerator.wait_for_everyone()
@@ -410,7 +414,8 @@ def make_optimizers(model: PreTrainedModel, config: FinetuneConfig) -> list[torc
 
     Muon's steps are scaled to the size of AdamW's, so that one learning rate serves both.
     """
-    adamw, matrices = list(model.parameters()), []
+    adamw = list(model.parameters())
+    matrices = []
     if config.optimizer == "muon":
         layers: Any = model.base_model.layers
         matrices = [weight for weight in layers.parameters() if weight.ndim == 2]
@@ -447,7 +452,8 @@ def fit(
     """
     accelerator = accelerator or start(config)
     name = folder.name.removesuffix(".state")
-    steps, training = plan_steps(samples, config), training_digest(samples, config)
+    steps = plan_steps(samples, config)
+    training = training_digest(samples, config)
     model, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
     losses = load_state(accelerator, folder, training)
     tokens = losses[-1].tokens if losses else 0
@@ -529,7 +535,8 @@ def save_checkpoint(
     if not accelerator.is_main_process:
         return
     unset_hf_deepspeed_config()  # models are ordinary again from here on
-    base, trained = facts["checkpoint"]["base"], accelerator.unwrap_model(model)
+    base = facts["checkpoint"]["base"]
+    trained = accelerator.unwrap_model(model)
     spare = folder.with_name(f".{folder.name}.saving")
     shutil.rmtree(spare, ignore_errors=True)
     with writing(folder):
@@ -675,7 +682,8 @@ def run_training(store: Run, config: TrainingConfig) -> None:
         parts = ingredients(Corpus.load(store), config.mixture, config.seed, foreign)
         samples = mixed(parts, config.seed)[: config.limit or None]
         stage.map("samples", samples, list, batch=1000)
-        mixture, folder = [part.row for part in parts], stage.path / "tuned"
+        mixture = [part.row for part in parts]
+        folder = stage.path / "tuned"
 
         def fine_tune(_: list[Config]) -> list[Record]:
             plan = {**stage.plan, "mixture": mixture}

@@ -189,7 +189,8 @@ def start_of(statement: ast.stmt) -> str:
 def _sink(block: Block) -> Block:
     """Starting values moved down to where they are first needed, in their order."""
     for i in reversed(range(len(block))):
-        name, j = start_of(block[i]), i + 1
+        name = start_of(block[i])
+        j = i + 1
         while j < len(block) and name not in names_in(block[j]) + names_in(block[j], ast.Store):
             j += 1
         while j > i + 1 and start_of(block[j - 1]):
@@ -220,7 +221,8 @@ def _apply(block: Block, later: Block) -> Block | None:
         j = i + 1 + len(starts) * isinstance(statement, ast.Assign)
         for before, after in _RULES.get(type(statement), ()):
             end = len(block) if "BODY" in names_in(before[-1]) else j + len(before) - 1
-            window, holes = [statement, *block[j:end]], {}
+            window = [statement, *block[j:end]]
+            holes = {}
             if _fits(before, window, holes, block[end:] + later):
                 replaced = [*block[i + 1 : j], *rebuild(after, holes)]
                 return [*block[:i], *replaced, *block[end:]]
@@ -341,7 +343,8 @@ class Narrator(Writer):
                 continue
             new = self.deed(statement)
             if starts:
-                new, starts = [f"starts with {series(starts)}", *new], []
+                new = [f"starts with {series(starts)}", *new]
+                starts = []
             if connective:
                 new[0] = f"{connective}, {with_subject(new[0])}"
             deeds += new
@@ -381,7 +384,8 @@ class Narrator(Writer):
     def _assign(self, node: ast.Assign) -> str:
         match node:
             case ast.Assign(targets=[ast.Tuple() as target], value=ast.Tuple() as value):
-                names, values = one_line(target).strip("()"), one_line(value).strip("()")
+                names = one_line(target).strip("()")
+                values = one_line(value).strip("()")
                 return f"sets `{names}` to `{values}` at once"
             case ast.Assign(targets=[ast.Tuple() as target]):
                 return f"unpacks {self.noun(node.value)} into `{one_line(target).strip('()')}`"
@@ -395,7 +399,8 @@ class Narrator(Writer):
         return f"sets {target} to {self.noun(ast.BinOp(node.target, node.op, node.value))}"
 
     def _if(self, node: ast.If) -> str:
-        clause, body = self.when("if", node.test), self.block(node.body)
+        clause = self.when("if", node.test)
+        body = self.block(node.body)
         verb = body.removeprefix("@ ")
         if not node.orelse:
             is_short = len(node.body) == 1 and falls_off(node.body) and is_simple(verb)
@@ -416,9 +421,11 @@ class Narrator(Writer):
     def _rounds(self, node: ast.For) -> str:
         """How often the body of a loop runs, and for what."""
         names = {*names_in(node.iter)}
-        is_mutated, is_range = names & mutated_in(node.body), one_line(node.iter)[:6] == "range("
+        is_mutated = names & mutated_in(node.body)
+        is_range = one_line(node.iter)[:6] == "range("
         if is_mutated and not is_range and not isinstance(node.iter, _COPIES):
-            source, target = self.operand(node.iter), self.code(node.target)
+            source = self.operand(node.iter)
+            target = self.code(node.target)
             return f"while {source}, which changes on the way, is gone through with {target}"
         before = " (counted before the loop)" if is_mutated else ""
         is_copy = is_mutated and isinstance(node.iter, _COPIES)
@@ -520,7 +527,8 @@ class Understanding:
 def understand(code: str, function: str) -> Understanding:
     """What a function of a program is for; nothing is run."""
     tree = normal_form(code, function)
-    roles, parameters = _roles(tree), parameters_of(tree)
+    roles = _roles(tree)
+    parameters = parameters_of(tree)
     narrator = Narrator(kinds_of(tree), parameters=parameters)
     purpose = _purpose(narrator, tree)
     if _calls_itself(tree):
@@ -599,7 +607,8 @@ A in B | what is looked for in {B}
 
 def _roles(function: ast.FunctionDef) -> dict[str, str]:
     """Parameter -> a noun phrase, where the function shows it."""
-    parameters, body = parameters_of(function), ast.Module(function.body, [])
+    parameters = parameters_of(function)
+    body = ast.Module(function.body, [])
     roles = _patterns_of(body, Writer(kinds_of(function)))
     straight = [*takewhile(lambda item: not isinstance(item, _COMPOUND), function.body)]
     roles |= dict.fromkeys(_changed_objects(function), "possibly changed in place")

@@ -168,7 +168,8 @@ class Values(Comparison):
         """
         if self._is_at_header(claim):
             return claim.place
-        place, lines = claim.place, []
+        place = claim.place
+        lines = []
         for line in place.lines:
             node = self.run.program.statements.get(line)
             if place.iteration is not None and isinstance(node, ast.For | ast.While):
@@ -286,7 +287,8 @@ class Values(Comparison):
     def _change_somewhere(self, claim: Claim, events: Sequence[Event]) -> Judgement:
         """The verdict on a value that something gets or loses."""
         for event in events:
-            before, after = event.before, event.after
+            before = event.before
+            after = event.after
             if claim.relation == "-=":
                 before, after = after, before
             if self.run.gains(before, after, claim.value):

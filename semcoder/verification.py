@@ -77,7 +77,8 @@ class Report:
         return f"{head} ({verdicts}; decided {self.decided:.0%}, coverage {self.coverage:.0%})"
 
     def _repr_html_(self) -> str:
-        pieces, end = [], 0
+        pieces = []
+        end = 0
         for claim in sorted(self.claims, key=_drawing_order):
             if claim.start < end or claim.kind == "prose":
                 continue
@@ -92,7 +93,8 @@ class Report:
         """The false claims with their reasons, to be unfolded."""
         rows = []
         for claim in self.failed:
-            text, reason = html.escape(claim.text), html.escape(claim.reason)
+            text = html.escape(claim.text)
+            reason = html.escape(claim.reason)
             rows.append(f"<li><code>{text}</code>: {reason}</li>")
         if not rows:
             return ""
@@ -128,7 +130,8 @@ class Checker(Calls):
 
     def decide_answer(self, claim: Claim) -> Judgement:
         """Whether the answer is right: the output, or a call that gives it."""
-        run, wrong = self.run, ""
+        run = self.run
+        wrong = ""
         if claim.expression:
             wrong = check_call(claim.expression, run.code, run.trace)
         if wrong:
@@ -243,11 +246,13 @@ def _judge(
     readings = []
     for number in _offsets(text, run.code) if offset is None else [offset]:
         claims = reader(text, run.program, number, direction)
-        trials, ordered = _trials(claims, run), _is_ordered(claims, direction)
+        trials = _trials(claims, run)
+        ordered = _is_ordered(claims, direction)
         from_zero = any(claim.place.iteration == 0 for claim in claims)
         for base in (0, 1) if from_zero else (1,):
             checker = Checker(run, base, ordered)
-            checker.others, checker.trials = others, trials
+            checker.others = others
+            checker.trials = trials
             readings.append(Verdicts([*map(checker.decide, claims)], checker.mentioned, ordered))
     return max(readings, key=Verdicts.score)
 
@@ -382,18 +387,22 @@ def verify(  # noqa: PLR0913
     if level not in LEVELS:
         raise DataError(f"level {level!r} is not one: choose {', '.join(LEVELS)}")
     error = _answer_error(monologue, code, trace, wanted)
-    claims, coverage, missing = [], 0.0, ""
+    claims = []
+    coverage = 0.0
+    missing = ""
     if trace.steps:
         run = RunIndex(code, trace, wanted, own_call=_call(monologue))
         verdicts = _judge(monologue.text, run, monologue.direction, others, offset, reader=reader)
         coverage = _coverage(run, verdicts.mentioned)
         least = _COVERAGE if monologue.direction == "forward" else 0.0
-        claims, missing = verdicts.claims, _left_out(run, verdicts)
+        claims = verdicts.claims
+        missing = _left_out(run, verdicts)
         missing = missing or _shortage(verdicts.claims, threshold, coverage < least)
     claims = _with_answer(claims, monologue, error)
     outcome, reason = _outcome(claims, error, missing)
     if level == "none" or level == "answer" and not error:
-        outcome, reason = "accepted", ""
+        outcome = "accepted"
+        reason = ""
     return Report(
         claims=claims,
         failed=[claim for claim in claims if claim.verdict == "false"],

@@ -384,7 +384,8 @@ class Wording(Scanner):
 
     def _nth(self, match: re.Match) -> str:
         """ "The third element of `xs`" is `xs[2]`."""
-        number, base = ordinal(match[1]), self.operand(match[4])
+        number = ordinal(match[1])
+        base = self.operand(match[4])
         if number is None and base:
             return match[0]
         if number and match[3]:
